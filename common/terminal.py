@@ -1,0 +1,86 @@
+"""How the three commands speak: one line for a refusal, the contract's exit codes, a bar on a terminal."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from common.errors import FederationError
+
+INTERRUPTED = 130
+
+Advance = Callable[[int, str], None]
+"""Called with the steps just done and a few words on where things stand."""
+
+
+def run_command(command: typer.Typer, name: str) -> None:
+    """Run `command` and exit with the code of the contract; a person's mistake never shows a traceback."""
+    try:
+        code = command(standalone_mode=False)
+    except FederationError as error:
+        _say(name, str(error))
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        sys.exit(INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _say(name, "stopped by the keyboard; what was finished is kept")
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if os.environ.get("FEDVLP_DEBUG") == "1":
+            traceback.print_exc()
+        _say(name, f"our bug: {type(error).__name__}; please report it with the output under FEDVLP_DEBUG=1")
+        sys.exit(70)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Advance]:
+    """Show a bar with rate and time left on a terminal, and plain lines at every tenth elsewhere."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with _bar(console) as bar:
+            task = bar.add_task(title, total=total, words="")
+            yield lambda steps, words: bar.update(task, advance=steps, words=words)
+        return
+    done = 0
+
+    def advance(steps: int, words: str) -> None:
+        nonlocal done
+        tenth = done * 10 // max(total, 1)
+        done += steps
+        if done * 10 // max(total, 1) != tenth:
+            print(f"{title}: {done}/{total} {words}".rstrip(), file=sys.stderr, flush=True)
+
+    yield advance
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[words]}"),
+        console=console,
+    )
+
+
+def _say(name: str, line: str) -> None:
+    print(f"{name}: {' '.join(line.split())}", file=sys.stderr)
