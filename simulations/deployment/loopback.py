@@ -1,0 +1,332 @@
+"""A deployment on 127.0.0.1: one SuperLink, and per site one SuperNode, each with its executor.
+
+    hub/           certificate, server key, secret, Flower's home of the SuperLink and the ServerApp
+    sites/NAME/    node key, secret, settings, Flower's home of the SuperNode and the ClientApp
+    logs/          one file per program and party; logs/hub/flwr-serverapp.log is what the ServerApp prints
+
+Everything on the wire to the hub is TLS; a SuperNode proves its key, an executor its secret; apps run in
+processes of their own (process isolation). The SuperLink keeps its state in memory: Flower's SQLite file
+fails for large models ("database is locked"), and our checkpoints, not Flower, outlive a restart.
+"""
+
+import re
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import tomli_w
+
+from common import errors
+from common.errors import ConfigurationError, FederationError, PeerError
+from common.files import write_whole
+from simulations.deployment.control import Control, RunStatus, Setting
+from simulations.deployment.credentials import (
+    PRIVATE,
+    issue_server_certificate,
+    write_node_key,
+    write_secret,
+)
+from simulations.deployment.flower_app import read_bundle
+from simulations.deployment.parties import Party
+from simulations.deployment.processes import stop
+from simulations.deployment.transcript import Transcript
+
+HOST = "127.0.0.1"
+SUPERLINK, SUPERNODE, SUPEREXEC = "flower-superlink", "flower-supernode", "flower-superexec"
+SERVERAPP = "flwr-serverapp"
+
+WATCH_SECONDS = 0.2
+START_SECONDS = 120.0
+"""A machine that needs longer to start the processes is too busy to run them."""
+LINES_KEPT = 200
+"""Enough of the ServerApp's last output to find what it raised."""
+REJOIN_SECONDS = 90.0
+"""The hub refuses a killed site until its heartbeat lapses, up to 60 s."""
+
+STILL_CONNECTED = "[code: 2004]"
+"""What a SuperNode says before it ends because the hub believes it to be online already."""
+
+_SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_RAISED = re.compile(r"common\.errors\.(\w+): (.+)")
+_FLOWER_PREFIX = "ServerApp failed with exception: "
+
+
+class LoopbackDeployment:
+    """The processes of a federation: started on entry, gone on exit, whatever happens in between."""
+
+    def __init__(
+        self, folder: Path, *, app: Path, sites: Mapping[str, Mapping[str, Setting]], threads: int = 1
+    ) -> None:
+        """Prepare; nothing runs before the `with` block.
+
+        Args:
+            folder: keys, settings and logs; keys of an earlier deployment there are replaced, logs continued.
+            app: folder with the pyproject.toml of the Flower app; see `app_folder`.
+            sites: name -> what the site's ClientApp finds in `context.node_config`.
+            threads: OMP_NUM_THREADS of every process. Sums in another number of threads end in other
+                last bits, so runs that are compared bit by bit need the same.
+
+        Raises:
+            ConfigurationError: no site, a name that cannot be a folder, an app that Flower refuses.
+        """
+        _check_names(sites)
+        self._folder = folder.resolve()
+        self._bundle = read_bundle(app)
+        self._settings = {name: dict(settings) for name, settings in sites.items()}
+        self._hub = self._party("the hub", "hub", threads)
+        self._sites = {name: self._party(name, f"sites/{name}", threads) for name in sites}
+
+    @property
+    def address(self) -> str:
+        """The SuperLink's "host:port"; known once the deployment runs."""
+        return f"{HOST}:{self._port}"
+
+    @property
+    def authority(self) -> Path:
+        """PEM file of the authority that vouches for the SuperLink; known once the deployment runs."""
+        return self._certificate.authority
+
+    def __enter__(self) -> Self:
+        """Start every process and wait until all sites are online.
+
+        Raises:
+            PeerError: a process ended or did not come up in time; everything is stopped again.
+        """
+        try:
+            self._start_hub()
+            for name in self._sites:
+                self._admit(name)
+                self._launch(name)
+            self._await_online(self._sites, before={}, seconds=START_SECONDS)
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def run(
+        self,
+        config: Mapping[str, Setting],
+        *,
+        timeout_seconds: float,
+        on_line: Callable[[str], None] | None = None,
+    ) -> None:
+        """Run the app once with these settings and wait for its end.
+
+        Args:
+            config: overrides of [tool.flwr.app.config].
+            timeout_seconds: the run is stopped when it takes longer.
+            on_line: called with every line that the ServerApp prints, as it comes.
+
+        Raises:
+            ConfigurationError: the app has no such setting.
+            PeerError: the run failed, took too long, or a process of the hub ended.
+            FederationError: what the ServerApp itself raised, if it raised one of ours.
+        """
+        if unknown := sorted(set(config) - self._bundle.settings):
+            raise ConfigurationError(f"the app has no setting {unknown[0]!r} in [tool.flwr.app.config]")
+        log = self._hub.log(SERVERAPP)
+        last_lines: deque[str] = deque(maxlen=LINES_KEPT)
+
+        def hear(line: str) -> None:
+            last_lines.append(line)
+            if on_line is not None:
+                on_line(line)
+
+        run = self._control.start(self._bundle.fab, config)
+        transcript = Transcript(self._control, run, log=log)
+        try:
+            self._follow(transcript, hear, seconds=timeout_seconds)
+            status = self._control.status(run)
+        except BaseException:
+            with suppress(PeerError):
+                self._control.stop(run)
+            raise
+        finally:
+            transcript.close()
+        if not status.completed:
+            raise _failure(status, last_lines, log)
+
+    def stop_site(self, name: str) -> None:
+        """End a site as its administrator would; the hub hears of it at once."""
+        self._site(name).stop()
+
+    def kill_site(self, name: str) -> None:
+        """End a site as a power cut would; the hub notices when heartbeats are missing, 40 to 60 s later."""
+        self._site(name).kill()
+
+    def start_site(self, name: str) -> None:
+        """Start a stopped or killed site again and wait until it is online.
+
+        A killed site is refused while the hub takes it for connected, so this may take up to a minute. Call
+        it from the thread that entered the deployment: processes end with the thread that started them.
+
+        Raises:
+            PeerError: the site did not come back.
+        """
+        site = self._site(name)
+        if site.running:
+            return
+        site.stop()
+        before = self._control.online_since()
+        deadline = time.monotonic() + REJOIN_SECONDS
+        while True:
+            self._launch(name)
+            try:
+                self._await_online([name], before=before, seconds=deadline - time.monotonic())
+            except PeerError:
+                refused = STILL_CONNECTED in site.said(SUPERNODE)
+                site.stop()
+                if not refused or time.monotonic() > deadline:
+                    raise
+            else:
+                return
+
+    def _party(self, name: str, place: str, threads: int) -> Party:
+        return Party(name, folder=self._folder / place, logs=self._folder / "logs" / place, threads=threads)
+
+    def _site(self, name: str) -> Party:
+        if name not in self._sites:
+            raise ConfigurationError(f"the deployment has no site {name!r}; it has {', '.join(self._sites)}")
+        return self._sites[name]
+
+    def _start_hub(self) -> None:
+        self._certificate = issue_server_certificate(self._hub.folder)
+        secret = write_secret(self._hub.folder / "secret")
+        self._port = free_port()
+        self._control = Control(self.address, authority=self.authority)
+        self._hub.spawn(
+            SUPERLINK,
+            [
+                *("--host", HOST, "--port", str(self._port)),
+                *("--ssl-certfile", str(self._certificate.certificate)),
+                *("--ssl-keyfile", str(self._certificate.key)),
+                *("--ssl-ca-certfile", str(self.authority)),
+                *("--isolation", "process", "--superexec-auth-secret-file", str(secret)),
+                "--enable-supernode-auth",
+                "--disable-runtime-dependency-installation",
+            ],
+        )
+        self._hub.spawn(
+            SUPEREXEC,
+            [
+                *("--runtime-api-address", self.address, "--root-certificates", str(self.authority)),
+                *("--superexec-auth-secret-file", str(secret)),
+            ],
+        )
+        self._wait_until(self._control.answers, [self._hub], seconds=START_SECONDS)
+
+    def _admit(self, name: str) -> None:
+        """Make the site's key and register its public half."""
+        folder = self._sites[name].folder
+        self._control.register(name, write_node_key(folder / "node.key"))
+        write_secret(folder / "secret")
+        write_whole(folder / "node.toml", tomli_w.dumps(self._settings[name]).encode(), mode=PRIVATE)
+
+    def _launch(self, name: str) -> None:
+        """Start the site's SuperNode and executor; settings go by file, so that no value needs quoting."""
+        site, runtime = self._sites[name], free_port()
+        secret = str(site.folder / "secret")
+        site.spawn(
+            SUPERNODE,
+            [
+                *("--superlink", self.address, "--root-certificates", str(self.authority)),
+                *("--auth-supernode-private-key", str(site.folder / "node.key")),
+                *("--host", HOST, "--port", str(runtime)),
+                *("--isolation", "process", "--superexec-auth-secret-file", secret),
+                *("--node-config", str(site.folder / "node.toml")),
+            ],
+        )
+        site.spawn(
+            SUPEREXEC,
+            [
+                "--runtime-api-address",
+                f"{HOST}:{runtime}",
+                "--insecure",
+                "--superexec-auth-secret-file",
+                secret,
+            ],
+        )
+
+    def _await_online(self, names: Iterable[str], *, before: Mapping[str, str], seconds: float) -> None:
+        """Wait until the sites are online by an activation that is not in `before`."""
+        sites = {name: self._sites[name] for name in names}
+
+        def online() -> bool:
+            since = self._control.online_since()
+            return all(name in since and since[name] != before.get(name) for name in sites)
+
+        self._wait_until(online, [self._hub, *sites.values()], seconds=seconds)
+
+    def _wait_until(self, ready: Callable[[], bool], parties: list[Party], *, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not ready():
+            for party in parties:
+                party.require_running()
+            if time.monotonic() > deadline:
+                raise PeerError(
+                    f"the deployment was not up after {seconds:.0f} s; see {self._folder / 'logs'}"
+                )
+            time.sleep(WATCH_SECONDS)
+
+    def _follow(self, transcript: Transcript, hear: Callable[[str], None], *, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not transcript.ended:
+            if (line := transcript.next_line(seconds=WATCH_SECONDS)) is not None:
+                hear(line)
+            self._hub.require_running()
+            if time.monotonic() > deadline:
+                raise PeerError(
+                    f"the run took longer than {seconds:.0f} s and was stopped; "
+                    f"see {self._hub.log(SERVERAPP)}"
+                )
+
+    def _end(self) -> None:
+        """Stop the sites while the hub hears them leave, then the hub, which waits for open connections."""
+        try:
+            stop([child for site in self._sites.values() for child in site.children])
+            for site in self._sites.values():
+                site.stop()
+        finally:
+            if hasattr(self, "_control"):
+                self._control.close()
+            self._hub.stop()
+
+
+def _check_names(sites: Iterable[str]) -> None:
+    if not list(sites):
+        raise ConfigurationError("a deployment needs at least one site; add --site NAME=STORE")
+    for name in sites:
+        if not _SITE_NAME.fullmatch(name):
+            raise ConfigurationError(
+                f"site name {name!r} cannot be used; take letters, digits, dots, hyphens and underscores"
+            )
+
+
+def free_port() -> int:
+    """A port that nobody listens on now; should another process be quicker, the start fails and says so."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _failure(status: RunStatus, lines: Sequence[str], log: Path) -> FederationError:
+    """The error that the ServerApp raised, when it is one of ours, else a PeerError with its reason."""
+    for line in reversed(lines):
+        found = _RAISED.fullmatch(line.strip())
+        kind = getattr(errors, found[1], None) if found else None
+        if found and isinstance(kind, type) and issubclass(kind, FederationError):
+            return kind(found[2])
+    said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+    reason = " ".join(status.details.removeprefix(_FLOWER_PREFIX).split()) or f"it last said: {said}"
+    return PeerError(f"the run failed: {reason}; see {log}")
