@@ -122,6 +122,11 @@ def load_ontology() -> Ontology:
     return parse_ontology(resource.read_text(encoding="utf-8"), where=resource.name)
 
 
+def sentences() -> Iterator[str]:
+    """Public sentences of the ontology that comes with this program; see `Ontology.sentences`."""
+    return load_ontology().sentences()
+
+
 def parse_ontology(text: str, *, where: str) -> Ontology:
     """Read TOML with one table per entity, `[kind."name"]`.
 

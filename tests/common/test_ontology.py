@@ -3,7 +3,7 @@ import re
 import pytest
 
 from common.errors import ConfigurationError
-from common.text.ontology import Ontology, load_ontology, parse_ontology
+from common.text.ontology import Ontology, load_ontology, parse_ontology, sentences
 
 ONTOLOGY = load_ontology()
 
@@ -40,21 +40,21 @@ def test_an_unknown_name_is_a_key_error() -> None:
 
 
 def test_sentences_name_every_term_and_deny_every_finding() -> None:
-    sentences = list(ONTOLOGY.sentences())
-    text = "\n".join(sentences).casefold()
+    told = list(sentences())
+    text = "\n".join(told).casefold()
     for entity in ONTOLOGY.entities:
-        assert entity.definition in "\n".join(sentences)
+        assert entity.definition in "\n".join(told)
         assert all(term in text for term in entity.terms)
         if entity.kind == "finding":
-            assert f"There is no evidence of {entity.name}." in sentences
-            assert f"There is {entity.name}." in sentences
+            assert f"There is no evidence of {entity.name}." in told
+            assert f"There is {entity.name}." in told
 
 
 def test_sentences_are_always_the_same_and_never_repeat() -> None:
-    sentences = list(ONTOLOGY.sentences())
-    assert sentences == list(Ontology.model_validate(ONTOLOGY.model_dump()).sentences())
-    assert len(sentences) == len(set(sentences))
-    assert all(sentence.endswith(".") and "{" not in sentence for sentence in sentences)
+    told = list(sentences())
+    assert told == list(Ontology.model_validate(ONTOLOGY.model_dump()).sentences())
+    assert len(told) == len(set(told))
+    assert all(sentence.endswith(".") and "{" not in sentence for sentence in told)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from common.errors import ConfigurationError, IntegrityError
-from common.text.ontology import load_ontology
+from common.text.ontology import sentences
 from common.text.tokenizer import (
     CLS,
     IGNORED,
@@ -26,7 +26,7 @@ from common.text.tokenizer import (
     train_tokenizer,
 )
 
-CORPUS = tuple(load_ontology().sentences())
+CORPUS = tuple(sentences())
 TOKENIZER = train_tokenizer(CORPUS, vocabulary_size=1024)
 
 printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=80)
@@ -34,9 +34,9 @@ batches = st.lists(printable, min_size=1, max_size=6)
 seeds = st.integers(0, 2**32 - 1)
 
 TRAIN_AND_PRINT_DIGEST = """
-from common.text.ontology import load_ontology
+from common.text.ontology import sentences
 from common.text.tokenizer import train_tokenizer
-print(train_tokenizer(load_ontology().sentences(), vocabulary_size=1024).digest())
+print(train_tokenizer(sentences(), vocabulary_size=1024).digest())
 """
 
 
@@ -81,6 +81,7 @@ def test_special_tokens_have_the_first_ids() -> None:
 
 
 @given(printable)
+@settings(deadline=None)
 def test_plain_text_is_never_unknown(text: str) -> None:
     ids, _ = TOKENIZER.encode([text], max_tokens=200)
     assert UNK not in ids
@@ -110,6 +111,7 @@ def test_a_special_token_written_in_a_report_is_plain_text() -> None:
 
 
 @given(batches, st.integers(2, 40))
+@settings(deadline=None)
 def test_rows_begin_with_cls_end_with_sep_and_pad_to_the_longest(texts: list[str], max_tokens: int) -> None:
     ids, mask = TOKENIZER.encode(texts, max_tokens=max_tokens)
     lengths = mask.sum(1)
@@ -124,6 +126,7 @@ def test_rows_begin_with_cls_end_with_sep_and_pad_to_the_longest(texts: list[str
 
 
 @given(batches)
+@settings(deadline=None)
 def test_a_text_is_encoded_alike_alone_and_in_a_batch(texts: list[str]) -> None:
     ids, mask = encoded(texts)
     for text, row, valid in zip(texts, ids, mask, strict=True):
@@ -197,6 +200,7 @@ def test_auto_tokenizer_loads_the_export_offline(tmp_path: Path, monkeypatch: py
 
 
 @given(batches, st.floats(0, 1), seeds)
+@settings(deadline=None)
 def test_masking_hides_whole_words_only_and_remembers_them(texts: list[str], ratio: float, seed: int) -> None:
     ids, mask = encoded(texts)
     masked, labels = mask_tokens(ids, mask, ratio=ratio, generator=seeded(seed), tokenizer=TOKENIZER)
@@ -211,6 +215,7 @@ def test_masking_hides_whole_words_only_and_remembers_them(texts: list[str], rat
 
 
 @given(batches, st.floats(0, 1), seeds)
+@settings(deadline=None)
 def test_masking_hides_the_asked_share_of_words_and_at_least_one(
     texts: list[str], ratio: float, seed: int
 ) -> None:
@@ -224,7 +229,7 @@ def test_masking_hides_the_asked_share_of_words_and_at_least_one(
 
 
 @given(st.sampled_from(range(0, len(CORPUS) - 8)), seeds)
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 def test_masking_follows_its_generator(start: int, seed: int) -> None:
     ids, mask = encoded(list(CORPUS[start : start + 8]))
     first, again = (
@@ -262,8 +267,10 @@ def test_a_cut_word_hides_its_first_half_alone() -> None:
     assert masked.tolist() == [[CLS, *[MASK] * (len(pieces) - 2), SEP]]
 
 
-def test_a_row_that_begins_inside_a_word_treats_the_rest_as_a_word() -> None:
-    ids, mask = TOKENIZER.encode(["xylophonist"], max_tokens=48)
+def test_a_row_that_begins_inside_a_word_counts_the_rest_as_a_word() -> None:
+    ids, mask = TOKENIZER.encode(["xylophonist effusion"], max_tokens=48)
     tail, valid = ids[:, 2:], mask[:, 2:]
-    masked, _ = mask_tokens(tail, valid, ratio=0.15, generator=seeded(0), tokenizer=TOKENIZER)
-    assert masked.tolist() == [[*[MASK] * (tail.shape[1] - 1), SEP]]
+    _, labels = mask_tokens(tail, valid, ratio=0.5, generator=seeded(0), tokenizer=TOKENIZER)
+    hidden = labels[0] != IGNORED
+    rest, next_word = hidden[:-2], hidden[-2]  # before [SEP]
+    assert torch.equal(rest, (~next_word).expand_as(rest))
