@@ -21,6 +21,7 @@ import pytest
 import tomli_w
 from cryptography.hazmat.primitives.serialization import load_pem_public_key, load_ssh_private_key
 from flwr.common.config import parse_config_args
+from flwr.proto.runtime_pb2 import AcquireTaskRequest
 
 import common
 from common.errors import ConfigurationError, InputRefusedError, PeerError
@@ -158,8 +159,21 @@ def test_the_hub_speaks_only_tls_and_only_with_its_own_authority(deployment: Loo
 
 
 @pytest.mark.slow
-def test_a_node_whose_key_was_not_registered_is_refused(
-    deployment: LoopbackDeployment, tmp_path: Path
+def test_an_executor_without_the_secret_gets_no_work(deployment: LoopbackDeployment) -> None:
+    trusted = ssl.create_default_context(cafile=str(deployment.authority))
+    with httpx.Client(verify=trusted, trust_env=False) as thief:
+        answer = thief.post(
+            f"https://{deployment.address}/v1/runtime/acquire-task",
+            content=AcquireTaskRequest(supported_task_types=["flwr-serverapp"]).SerializeToString(),
+            headers={"content-type": "application/protobuf", "accept": "application/protobuf"},
+        )
+    assert answer.status_code == httpx.codes.UNAUTHORIZED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("has_key", [True, False])
+def test_a_node_without_a_registered_key_is_refused(
+    deployment: LoopbackDeployment, tmp_path: Path, has_key: bool
 ) -> None:
     write_node_key(tmp_path / "node.key")
     intruder = Child(
@@ -167,14 +181,15 @@ def test_a_node_whose_key_was_not_registered_is_refused(
         [
             str(Path(sys.executable).parent / "flower-supernode"),
             *("--superlink", deployment.address, "--root-certificates", str(deployment.authority)),
-            *("--auth-supernode-private-key", str(tmp_path / "node.key")),
             *("--port", str(free_port()), "--isolation", "process"),
+            *(("--auth-supernode-private-key", str(tmp_path / "node.key")) if has_key else ()),
         ],
         environment=environment(os.environ, home=tmp_path / "home", threads=1),
         log=tmp_path / "intruder.log",
     )
     try:
         assert wait_for(lambda: not intruder.running, seconds=30)
+        assert "could not establish a connection" in intruder.last_words()
     finally:
         stop([intruder])
     with Control(deployment.address, authority=deployment.authority) as control:
@@ -201,7 +216,7 @@ def test_a_run_that_takes_too_long_is_stopped(deployment: LoopbackDeployment, tm
 
 
 @pytest.mark.slow
-def test_a_killed_site_is_an_error_and_the_others_finish(
+def test_a_killed_site_is_an_error_the_others_finish_and_it_may_come_back(
     deployment: LoopbackDeployment, notes: Path, tmp_path: Path
 ) -> None:
     def kill_when_busy() -> None:
@@ -215,6 +230,9 @@ def test_a_killed_site_is_an_error_and_the_others_finish(
     answers = json.loads((tmp_path / "out.json").read_text())
     assert answers["east"]["error"] == 5  # Flower: node unavailable
     assert {answers[name]["site"] for name in ("north", "south")} == {"north", "south"}
+    deployment.start_site("east")
+    with Control(deployment.address, authority=deployment.authority) as control:
+        assert set(control.online_since()) == set(SITES)
 
 
 @pytest.mark.slow
