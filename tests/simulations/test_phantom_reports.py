@@ -53,6 +53,15 @@ def test_a_report_names_exactly_the_findings_of_the_truth() -> None:
         assert read(text) == set(study.findings), text
 
 
+def test_a_report_never_denies_what_is_there_nor_calls_it_normal() -> None:
+    for study in STUDIES:
+        text = report(study).lower()
+        denials = [phrase for name in study.findings for phrase in ABSENT[name]]
+        denials += [phrase for pair, phrase in ABSENT_PAIRS if not study.findings.keys().isdisjoint(pair)]
+        denials += NORMAL if study.findings else ()
+        assert not [denial for denial in denials if denial in text], text
+
+
 def _without_context(text: str) -> str:
     return re.sub(r"(?m)^(HISTORY|TECHNIQUE|COMPARISON|Indication): .*$", "", text)
 
