@@ -18,9 +18,16 @@ log = logging.getLogger("fedvlp")
 
 
 class FederationError(Exception):
-    """A refusal or failure that we foresaw; `str(error)` is one line: what, where, what to do next."""
+    """A refusal or failure that we foresaw; `str(error)` is one line: what, where, what to do next.
+
+    That line is for the person at this machine and may name files. `outward` is what other parties may read.
+    """
 
     exit_code = 70
+
+    def __init__(self, line: str, *, outward: str = "") -> None:
+        super().__init__(line)
+        self.outward = outward or type(self).__name__
 
 
 class ConfigurationError(FederationError):
@@ -61,14 +68,16 @@ class WithheldError(FederationError):
 
 @contextmanager
 def withhold_details() -> Iterator[None]:
-    """Keep the text of unexpected errors inside the hospital.
+    """Keep the text of errors inside the hospital.
 
-    Flower sends `str(error)` to the server, and a path or a header may name a patient.
+    Flower sends `str(error)` to the server, and a path or a header may name a patient. What was foreseen goes
+    out as its `outward` words; anything else as its type and a reference to the hospital's log.
     """
     try:
         yield
-    except FederationError:
-        raise
+    except FederationError as error:
+        log.error("refused: %s", error)
+        raise type(error)(error.outward, outward=error.outward) from None
     except Exception as error:
         reference = uuid4().hex[:8]
         log.exception("failure %s", reference)

@@ -15,34 +15,40 @@ CHUNK_BYTES = 1 << 20
 
 
 @contextmanager
-def whole_file(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """Write `path` so that a reader sees the old file or the whole new one, whatever is killed when.
+def whole_path(path: Path, *, mode: int = 0o644) -> Iterator[Path]:
+    """A path to write to; when the block ends, what is there becomes `path` at once, or nothing does.
+
+    A reader sees the old file or the whole new one, whatever is killed when.
 
     Raises:
         ConfigurationError: the disk is full; nothing is left behind and an older `path` is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
     beside = Path(name)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        yield beside
+        _sync(beside)
         beside.chmod(mode)
         beside.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        _sync(path.parent)
+    except Exception as error:
+        if _says_disk_full(error):
             raise ConfigurationError(
                 f"the disk is full: {path.name} was not written and its last good version is kept; "
-                "make room and run again with --resume"
+                "make room and run again"
             ) from None
         raise
-    except BaseException:
+    finally:
         beside.unlink(missing_ok=True)
-        raise
+
+
+@contextmanager
+def whole_file(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """Write `path` through an open file; see `whole_path`."""
+    with whole_path(path, mode=mode) as beside, beside.open("wb") as file:
+        yield file
 
 
 def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
@@ -60,9 +66,16 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _says_disk_full(error: Exception) -> bool:
+    """Whether the operating system refused for lack of room; safetensors tells it in its text only."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return f"os error {errno.ENOSPC})" in str(error) or f"os error {errno.EDQUOT})" in str(error)

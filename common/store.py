@@ -154,7 +154,7 @@ class Store:
             ) from None
         if not self.index.schema.equals(SCHEMA):
             raise InputRefusedError(
-                f"store {self.manifest.name}: {INDEX} has other columns than this version writes; ingest again"
+                f"store {self.manifest.name}: {INDEX} was written by another version; ingest again"
             )
 
     @property

@@ -1,0 +1,208 @@
+"""One hospital's part of a round, stage by stage: check, validate, train, quantise, answer.
+
+Shapes: N coordinates of the model.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from common.data.batch import Batch
+from common.data.batches import Batches, fixed_batches
+from common.data.corpus import read_corpus
+from common.errors import ConfigurationError, InputRefusedError, IntegrityError
+from common.messages import Answer, Instruction
+from common.model.vlp import VLPModel
+from common.project import Project, open_project, weights_of
+from common.store import Store
+from common.training.trainer import LossSums, TrainingRecord, train, validate
+from common.update import FIXED_POINT, Vector, digest_weights, pack, quantise, sum_names
+
+log = logging.getLogger("fedvlp")
+
+NodeConfig = Mapping[str, str | int | float | bool]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A hospital with its approved project and its rows, ready to train."""
+
+    name: str
+    project: Project
+    batches: Batches
+    validation: list[Batch]
+    train_rows: int
+
+    @property
+    def weight(self) -> int:
+        """How much this site counts in the mean; public bound, see FederationSpec."""
+        federation = self.project.spec.federation
+        return (
+            federation.weight_cap
+            if federation.weighting == "equal"
+            else min(self.train_rows, federation.weight_cap)
+        )
+
+
+def open_site(node: NodeConfig) -> Site:
+    """The hospital that this node's own configuration describes; opened once per process.
+
+    Args:
+        node: `site` (name), `store` and `project` (folders), `bank` (folder;
+            needed when the project has anchors).
+
+    Raises:
+        ConfigurationError: a setting is missing, or the project does not name this site.
+        InputRefusedError: the store has no training pairs, or images of another size.
+        IntegrityError: project, store or bank differ from their digests.
+    """
+    missing = [key for key in ("site", "store", "project") if not node.get(key)]
+    if missing:
+        raise ConfigurationError(
+            f"node configuration lacks {', '.join(missing)}; set it with --node-config",
+            outward="node configuration incomplete",
+        )
+    return _open_site(str(node["site"]), str(node["store"]), str(node["project"]), str(node.get("bank", "")))
+
+
+@lru_cache(maxsize=4)
+def _open_site(name: str, store_folder: str, project_folder: str, bank_folder: str) -> Site:
+    project = open_project(Path(project_folder))
+    if name not in project.manifest.sites:
+        raise ConfigurationError(
+            f"project {project.manifest.name} does not name site {name}; ask the operator",
+            outward="site not in the project",
+        )
+    store = Store(Path(store_folder))
+    store.verify()
+    spec, size = project.spec, project.spec.model.image_size
+    private = read_corpus(store, "train", project.tokenizer, image_size=size)
+    if not len(private):
+        raise InputRefusedError(f"store {store.name} has no training rows", outward="no training rows")
+    bank = project.open_bank(Path(bank_folder) if bank_folder else None)
+    anchors = None if bank is None else read_corpus(bank, None, project.tokenizer, image_size=size)
+    held_out = read_corpus(store, "validation", project.tokenizer, image_size=size)
+    return Site(
+        name=name,
+        project=project,
+        batches=Batches(spec, project.tokenizer, private, anchors, name),
+        validation=fixed_batches(spec, project.tokenizer, held_out, purpose=f"validation of {name}"),
+        train_rows=len(private),
+    )
+
+
+def check_instruction(site: Site, instruction: Instruction) -> None:
+    """Refuse anything but a piece of the approved project.
+
+    Raises:
+        IntegrityError: another project, a round it does not have, or a model that differs from its digest.
+    """
+    project = site.project
+    if instruction.project != project.digest:
+        raise IntegrityError(
+            f"the hub runs project {instruction.project[:12]}, this site approved {project.digest[:12]}; "
+            "fetch and approve the new one, or ask the operator",
+            outward="project differs from the approved one",
+        )
+    if not 1 <= instruction.round <= project.spec.federation.rounds:
+        raise IntegrityError(
+            f"round {instruction.round} of {project.spec.federation.rounds} does not exist",
+            outward="round out of range",
+        )
+    if len(instruction.weights) != project.layout.num_coordinates:
+        raise IntegrityError("the model has another size than the project's", outward="model of another size")
+    if len(instruction.clips) != len(project.layout.names) or not (instruction.clips > 0).all():
+        raise IntegrityError("the clip table does not fit the model", outward="clip table does not fit")
+    if digest_weights(project.layout.unflatten(instruction.weights)) != instruction.model:
+        raise IntegrityError("the model differs from its digest", outward="model differs from its digest")
+
+
+def receive_model(site: Site, instruction: Instruction) -> VLPModel:
+    """The global model of this round."""
+    model = site.project.fresh_model()
+    weights = site.project.layout.unflatten(instruction.weights)
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+    return model
+
+
+def validate_model(site: Site, model: VLPModel) -> tuple[LossSums, float]:
+    """The incoming model's losses on this hospital's validation patients, and the seconds it took."""
+    started = time.perf_counter()
+    return validate(model, site.validation, site.project.spec), time.perf_counter() - started
+
+
+def train_locally(site: Site, model: VLPModel, round_number: int) -> TrainingRecord:
+    """Take this round's local steps; `model` is changed in place."""
+    spec = site.project.spec
+    return train(
+        model,
+        site.batches,
+        spec,
+        first_step=(round_number - 1) * spec.train.local_steps,
+        steps=spec.train.local_steps,
+        total_steps=spec.federation.rounds * spec.train.local_steps,
+    )
+
+
+def weighted_delta(site: Site, instruction: Instruction, model: VLPModel) -> Vector:
+    """(N,) the site's share of the sum: (trained - received) times weight / weight_cap."""
+    delta = site.project.layout.flatten(weights_of(model))
+    delta -= instruction.weights
+    delta *= np.float32(site.weight / site.project.spec.federation.weight_cap)
+    return delta
+
+
+def answer(
+    site: Site,
+    instruction: Instruction,
+    delta: Vector,
+    trained: TrainingRecord,
+    validated: tuple[LossSums, float],
+) -> Answer:
+    """Quantise and pack the update, and write down the sums that travel with it.
+
+    Raises:
+        PolicyError: the update is not finite; nothing leaves.
+    """
+    project = site.project
+    quantised, clipped = quantise(
+        delta,
+        instruction.clips,
+        project.layout,
+        seed=project.spec.seed,
+        site=site.name,
+        round_number=instruction.round,
+    )
+    low, high = pack(quantised)
+    validation, validation_seconds = validated
+    lanes = {
+        "weight": site.weight,
+        "examples": trained.examples,
+        "steps": trained.steps,
+        "clipped": clipped,
+        "training_microseconds": round(trained.seconds * 1e6),
+        "validation_microseconds": round(validation_seconds * 1e6),
+        **_loss_lanes("training", trained.losses),
+        **_loss_lanes("validation", validation),
+    }
+    sums = [lanes.get(name, 0) for name in sum_names(project.spec.objectives.names)]
+    return Answer(
+        round=instruction.round,
+        project=instruction.project,
+        model=instruction.model,
+        low=low,
+        high=high,
+        sums=np.array(sums, dtype=np.uint64),
+    )
+
+
+def _loss_lanes(moment: str, losses: LossSums) -> dict[str, int]:
+    lanes = {f"{moment}/{name}/rows": rows for name, rows in losses.rows.items()}
+    lanes |= {f"{moment}/{name}/loss": round(total * FIXED_POINT) for name, total in losses.totals.items()}
+    return lanes

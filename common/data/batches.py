@@ -1,0 +1,149 @@
+"""From a corpus to the batches of one hospital: private pairs, public anchors, masks, all by seed and step.
+
+Shapes: B rows, S pixels a side, T word pieces, N patches, K visible ones.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from common.data.augment import augment
+from common.data.batch import Batch
+from common.data.corpus import Corpus, Pieces, pool
+from common.data.sampling import rows_at
+from common.model.encoders import patch_pixels
+from common.seeds import generator
+from common.spec import Spec
+from common.text.tokenizer import CLS, PAD, SEP, ReportTokenizer, mask_tokens
+
+
+@dataclass(frozen=True)
+class Batches:
+    """An endless sequence of training batches; batch i is a function of the spec, the site's name and i."""
+
+    spec: Spec
+    tokenizer: ReportTokenizer
+    private: Corpus
+    anchors: Corpus | None
+    """The public bank, the same at every site; None when the spec mixes in no anchors."""
+    site: str
+    """Names the random streams; two hospitals with the same rows still see them in different orders."""
+
+    @property
+    def private_rows(self) -> int:
+        """Private rows in a batch."""
+        return self.spec.data.batch_size - self.spec.data.anchor_pairs
+
+    def at(self, step: int) -> Batch:
+        """The batch of global step `step`."""
+        chance = generator(self.spec.seed, "batch", self.site, step)
+        private = self._draw(self.private, step, self.private_rows, self.site)
+        if self.anchors is None or not self.spec.data.anchor_pairs:
+            return self._assemble(self.private, private, chance)
+        public = self._draw(self.anchors, step, self.spec.data.anchor_pairs, f"anchors of {self.site}")
+        rows = np.concatenate([private, public + len(self.private)])
+        return self._assemble(self._all_rows, rows, chance)
+
+    @cached_property
+    def _all_rows(self) -> Corpus:
+        assert self.anchors is not None
+        return pool([self.private, self.anchors])
+
+    def _draw(self, corpus: Corpus, step: int, count: int, purpose: str) -> npt.NDArray[np.int64]:
+        return rows_at(step * count, count, num_rows=len(corpus), seed=self.spec.seed, purpose=purpose)
+
+    def _assemble(self, corpus: Corpus, rows: npt.NDArray[np.int64], chance: torch.Generator) -> Batch:
+        images = grey_values(corpus.images(rows))
+        if self.spec.data.augment:
+            images = augment(images, chance)
+        shown = [self._sample_sentences(corpus.sentences[row], chance) for row in rows]
+        return build_batch(self.spec, self.tokenizer, corpus, rows, images, shown, chance)
+
+    def _sample_sentences(self, report: tuple[Pieces, ...], chance: torch.Generator) -> tuple[Pieces, ...]:
+        """One sentence of the report, or all of them in a new order: their order says nothing."""
+        if len(report) < 2:
+            return report
+        order = torch.randperm(len(report), generator=chance).tolist()
+        alone = torch.rand((), generator=chance).item() < self.spec.data.sentence_share
+        return tuple(report[i] for i in (order[:1] if alone else order))
+
+
+def fixed_batches(spec: Spec, tokenizer: ReportTokenizer, corpus: Corpus, *, purpose: str) -> list[Batch]:
+    """Every row of `corpus` once, in order, whole reports, no augmentation; masks by seed: for validation."""
+    size = spec.data.batch_size
+    parts = [np.arange(start, min(start + size, len(corpus))) for start in range(0, len(corpus), size)]
+    return [
+        build_batch(
+            spec,
+            tokenizer,
+            corpus,
+            rows,
+            grey_values(corpus.images(rows)),
+            [corpus.sentences[row] for row in rows],
+            generator(spec.seed, purpose, part),
+        )
+        for part, rows in enumerate(parts)
+    ]
+
+
+def build_batch(
+    spec: Spec,
+    tokenizer: ReportTokenizer,
+    corpus: Corpus,
+    rows: npt.NDArray[np.int64],
+    images: Tensor,
+    shown: Sequence[tuple[Pieces, ...]],
+    chance: torch.Generator,
+) -> Batch:
+    """Lay `rows` out as tensors and draw the masks that the spec's objectives need."""
+    tokens, token_mask = lay_out(shown, max_tokens=spec.model.text.max_tokens)
+    masked_image, masked_language = spec.objectives.masked_image, spec.objectives.masked_language
+    masked_tokens = token_labels = None
+    if masked_language is not None:
+        masked_tokens, token_labels = mask_tokens(
+            tokens, token_mask, ratio=masked_language.ratio, tokenizer=tokenizer, generator=chance
+        )
+    return Batch(
+        images=images,
+        has_image=torch.from_numpy(corpus.has_image[rows]),
+        tokens=tokens,
+        token_mask=token_mask,
+        has_text=torch.tensor([bool(report) for report in shown]),
+        study=torch.from_numpy(corpus.study[rows]),
+        visible_patches=None
+        if masked_image is None
+        else visible_patches(spec, len(rows), masked_image.ratio, chance),
+        masked_tokens=masked_tokens,
+        token_labels=token_labels,
+    )
+
+
+def lay_out(reports: Sequence[tuple[Pieces, ...]], *, max_tokens: int) -> tuple[Tensor, Tensor]:
+    """[CLS] sentence sentence ... [SEP], padded to the longest; a missing report is [CLS] [SEP].
+
+    Returns:
+        (B, T) int64 word pieces and their (B, T) bool mask, T <= max_tokens.
+    """
+    joined = [[piece for sentence in report for piece in sentence][: max_tokens - 2] for report in reports]
+    longest = max(len(report) for report in joined) + 2
+    tokens = torch.full((len(joined), longest), PAD, dtype=torch.int64)
+    for row, report in enumerate(joined):
+        tokens[row, : len(report) + 2] = torch.tensor([CLS, *report, SEP])
+    return tokens, tokens != PAD
+
+
+def grey_values(images: npt.NDArray[np.uint8]) -> Tensor:
+    """(B, S, S) uint8 -> (B, 1, S, S) float32 in 0..1."""
+    return torch.from_numpy(images)[:, None].float() / 255
+
+
+def visible_patches(spec: Spec, rows: int, ratio: float, chance: torch.Generator) -> Tensor:
+    """(B, K) a random choice of patches to see, K = max(1, round((1 - ratio) N)), in ascending order."""
+    total = (spec.model.image_size // patch_pixels(spec.model.image)) ** 2
+    seen = max(1, round((1 - ratio) * total))
+    return torch.rand(rows, total, generator=chance).argsort(dim=1)[:, :seen].sort(dim=1).values

@@ -1,0 +1,114 @@
+"""The rows of one or more stores, ready to be drawn from: images on disc, reports as word pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from common.errors import InputRefusedError
+from common.store import NO_IMAGE, Images, Split, Store
+from common.text.sections import split_sentences, training_text
+from common.text.tokenizer import ReportTokenizer
+
+Pieces = tuple[int, ...]
+"""Word pieces of one sentence, without [CLS] and [SEP]."""
+
+LONGEST_SENTENCE = 512
+"""Word pieces kept of one sentence; far beyond what any text tower reads."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """n rows; row i has image `place[i]` of `sources[source[i]]` and report `sentences[i]`, or lacks one."""
+
+    sources: tuple[Images, ...]
+    """Memory-mapped (N, S, S) uint8 arrays, one per store."""
+    source: npt.NDArray[np.int64]
+    place: npt.NDArray[np.int64]
+    """(n,) NO_IMAGE where a report has no image."""
+    sentences: tuple[tuple[Pieces, ...], ...]
+    study: npt.NDArray[np.int64]
+    """(n,) study number, unique over all stores."""
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    @property
+    def has_image(self) -> npt.NDArray[np.bool_]:
+        """(n,)."""
+        return np.not_equal(self.place, NO_IMAGE)
+
+    def images(self, rows: npt.NDArray[np.int64]) -> Images:
+        """(len(rows), S, S) grey values; zeros where a row has no image."""
+        size = self.sources[0].shape[1]
+        gathered = np.zeros((len(rows), size, size), dtype=np.uint8)
+        for slot, row in enumerate(rows):
+            if self.place[row] != NO_IMAGE:
+                gathered[slot] = self.sources[self.source[row]][self.place[row]]
+        return gathered
+
+
+def read_corpus(store: Store, split: Split | None, tokenizer: ReportTokenizer, *, image_size: int) -> Corpus:
+    """Tokenise the reports of `split` (all rows when None); the images stay on disc.
+
+    Raises:
+        InputRefusedError: the store holds images of another size than the model's.
+    """
+    require_image_size(store, image_size)
+    rows = np.arange(len(store)) if split is None else store.rows(split)
+    sections = store.sections()
+    place = store.index.column("image").to_numpy().astype(np.int64)
+    _, study = np.unique(store.column("study").astype(str), return_inverse=True)
+    return Corpus(
+        sources=(store.images,),
+        source=np.zeros(len(rows), dtype=np.int64),
+        place=place[rows],
+        sentences=_word_pieces([training_text(sections[row]) for row in rows], tokenizer),
+        study=study[rows].astype(np.int64),
+    )
+
+
+def pool(corpora: Sequence[Corpus]) -> Corpus:
+    """All rows of `corpora`, in order, as one corpus; studies of different stores stay different."""
+    source_start = np.cumsum([0, *(len(corpus.sources) for corpus in corpora)])
+    study_start = np.cumsum([0, *(1 + int(corpus.study.max(initial=0)) for corpus in corpora)])
+    return Corpus(
+        sources=tuple(source for corpus in corpora for source in corpus.sources),
+        source=np.concatenate(
+            [c.source + start for c, start in zip(corpora, source_start[:-1], strict=True)]
+        ),
+        place=np.concatenate([corpus.place for corpus in corpora]),
+        sentences=tuple(report for corpus in corpora for report in corpus.sentences),
+        study=np.concatenate([c.study + start for c, start in zip(corpora, study_start[:-1], strict=True)]),
+    )
+
+
+def require_image_size(store: Store, image_size: int) -> None:
+    """Refuse a store whose images have another size than the spec's model.
+
+    Raises:
+        InputRefusedError: they do.
+    """
+    if store.manifest.image_size != image_size:
+        found = store.manifest.image_size
+        raise InputRefusedError(
+            f"store {store.name} holds {found}x{found} images, but model.image_size is {image_size}; "
+            f"ingest again with --image-size {image_size} or change the spec",
+            outward=f"store holds {found}x{found} images, not {image_size}x{image_size}",
+        )
+
+
+def _word_pieces(reports: Sequence[str], tokenizer: ReportTokenizer) -> tuple[tuple[Pieces, ...], ...]:
+    """One tuple of sentences per report; a sentence without any word is dropped."""
+    return tuple(
+        tuple(filter(None, (_pieces(sentence, tokenizer) for sentence in split_sentences(report))))
+        for report in reports
+    )
+
+
+def _pieces(sentence: str, tokenizer: ReportTokenizer) -> Pieces:
+    ids, _ = tokenizer.encode([sentence], max_tokens=LONGEST_SENTENCE + 2)
+    return tuple(ids[0, 1:-1].tolist())

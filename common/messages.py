@@ -1,0 +1,149 @@
+"""What hub and hospitals say to each other, as typed values and as Flower records.
+
+    hub -> site   Instruction   round number, digests of project and model, the model, the clip table
+    site -> hub   Answer        the same digests, the packed update, the sums
+
+Shapes: N coordinates of the model, L tensors, K sums.
+"""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+
+from common.errors import IntegrityError
+from common.update import Vector
+
+Number = TypeVar("Number", bound=np.generic)
+
+HELLO = "query.hello"
+TRAIN = "train"
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """Train one round from this model."""
+
+    round: int
+    """From 1."""
+    project: str
+    """Digest of the project the hub runs; a site that approved another one refuses."""
+    model: str
+    """Digest of `weights`."""
+    weights: Vector
+    """(N,) float32."""
+    clips: Vector
+    """(L,) float32."""
+
+    def to_records(self) -> RecordDict:
+        """As Flower sends it."""
+        return RecordDict(
+            {
+                "round": ConfigRecord({"round": self.round, "project": self.project, "model": self.model}),
+                "model": ArrayRecord({"weights": Array(self.weights), "clips": Array(self.clips)}),
+            }
+        )
+
+    @classmethod
+    def from_records(cls, records: RecordDict) -> "Instruction":
+        """The inverse of `to_records`.
+
+        Raises:
+            IntegrityError: a record or a value is missing or has another type.
+        """
+        said = _config(records, "round")
+        arrays = _arrays(records, "model")
+        return cls(
+            round=_integer(said, "round"),
+            project=_text(said, "project"),
+            model=_text(said, "model"),
+            weights=_array(arrays, "weights", np.float32),
+            clips=_array(arrays, "clips", np.float32),
+        )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What leaves a hospital after a round, and all that leaves it."""
+
+    round: int
+    project: str
+    model: str
+    """Digest of the model that was trained from."""
+    low: npt.NDArray[np.uint16]
+    """(N,) low halves of the quantised update."""
+    high: npt.NDArray[np.uint8]
+    """(N,) high bytes."""
+    sums: npt.NDArray[np.uint64]
+    """(K,) see `common.update.sum_names`."""
+
+    def to_records(self) -> RecordDict:
+        """As Flower sends it."""
+        return RecordDict(
+            {
+                "round": ConfigRecord({"round": self.round, "project": self.project, "model": self.model}),
+                "update": ArrayRecord({"low": Array(self.low), "high": Array(self.high)}),
+                "sums": ArrayRecord({"sums": Array(self.sums)}),
+            }
+        )
+
+    @classmethod
+    def from_records(cls, records: RecordDict) -> "Answer":
+        """The inverse of `to_records`.
+
+        Raises:
+            IntegrityError: a record or a value is missing or has another type.
+        """
+        said = _config(records, "round")
+        update = _arrays(records, "update")
+        return cls(
+            round=_integer(said, "round"),
+            project=_text(said, "project"),
+            model=_text(said, "model"),
+            low=_array(update, "low", np.uint16),
+            high=_array(update, "high", np.uint8),
+            sums=_array(_arrays(records, "sums"), "sums", np.uint64),
+        )
+
+
+def _config(records: RecordDict, name: str) -> ConfigRecord:
+    record = records.config_records.get(name)
+    if record is None:
+        raise IntegrityError(f"the message has no record '{name}'", outward="malformed message")
+    return record
+
+
+def _arrays(records: RecordDict, name: str) -> ArrayRecord:
+    record = records.array_records.get(name)
+    if record is None:
+        raise IntegrityError(f"the message has no record '{name}'", outward="malformed message")
+    return record
+
+
+def _integer(said: ConfigRecord, key: str) -> int:
+    value = said.get(key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise IntegrityError(f"the message's '{key}' is not a whole number", outward="malformed message")
+    return value
+
+
+def _text(said: ConfigRecord, key: str) -> str:
+    value = said.get(key)
+    if not isinstance(value, str):
+        raise IntegrityError(f"the message's '{key}' is not text", outward="malformed message")
+    return value
+
+
+def _array(record: ArrayRecord, key: str, dtype: type[Number]) -> npt.NDArray[Number]:
+    held = record.get(key)
+    try:
+        array = None if held is None else held.numpy()
+    except (ValueError, TypeError, EOFError, OSError):
+        array = None
+    if array is None or array.ndim != 1 or array.dtype != dtype:
+        raise IntegrityError(
+            f"the message's '{key}' is not a vector of {np.dtype(dtype)}", outward="malformed message"
+        )
+    return array

@@ -1,0 +1,95 @@
+"""The vision-language model: two towers, a shared space, and the objectives' heads.
+
+Shapes: B rows, S pixels a side, T word pieces, E embedding width.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from common.data.batch import Batch
+from common.model.encoders import ResNet, TextTransformer, Tokens, VisionTransformer
+from common.objectives.base import Loss, Objective, Views
+from common.objectives.registry import build_objectives
+from common.seeds import derive_seed
+from common.spec import ModelSpec, Spec
+
+
+class VLPModel(nn.Module):
+    """Everything that is trained, and so everything that is exchanged."""
+
+    def __init__(self, spec: Spec, vocabulary_size: int) -> None:
+        super().__init__()
+        self.image = build_image_encoder(spec.model)
+        self.text = TextTransformer(spec.model.text, vocabulary_size)
+        self.image_projection = nn.Linear(spec.model.image.width, spec.model.embedding_width, bias=False)
+        self.text_projection = nn.Linear(spec.model.text.width, spec.model.embedding_width, bias=False)
+        self.objectives = nn.ModuleDict(build_objectives(spec, vocabulary_size))
+        self.weights = {name: getattr(spec.objectives, name).weight for name in spec.objectives.names}
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """(B, 1, S, S) grey values in 0..1 -> (B, E) unit rows."""
+        return F.normalize(self.image_projection(self.image(images).pooled).float(), dim=-1)
+
+    def embed_texts(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """(B, T) word pieces -> (B, E) unit rows."""
+        return F.normalize(self.text_projection(self.text(tokens, mask).pooled).float(), dim=-1)
+
+    def losses(self, batch: Batch) -> dict[str, Loss]:
+        """Each objective's loss on the rows it can use; an objective without such rows is absent."""
+        views = self.views(batch)
+        found = {name: objective.loss(views, batch) for name, objective in self._objectives()}
+        return {name: loss for name, loss in found.items() if loss is not None}
+
+    def total(self, losses: dict[str, Loss]) -> Tensor:
+        """() the weighted sum that is minimised."""
+        return torch.stack([self.weights[name] * loss.mean for name, loss in losses.items()]).sum()
+
+    def views(self, batch: Batch) -> Views:
+        """Run each tower once for every view that some objective needs."""
+        needs = frozenset[str]().union(*(objective.needs for _, objective in self._objectives()))
+        image = self._see(batch) if "image" in needs else None
+        text = self._read(batch.tokens, batch) if "text" in needs else None
+        return Views(
+            image=image,
+            image_embedding=None if image is None else _unit(self.image_projection(image.pooled)),
+            text=text,
+            text_embedding=None if text is None else _unit(self.text_projection(text.pooled)),
+            image_masked=self._see(batch, batch.visible_patches) if "image_masked" in needs else None,
+            text_masked=self._read(batch.masked_tokens, batch) if "text_masked" in needs else None,
+            vocabulary=self.text.embedding.weight,
+        )
+
+    def after_step(self) -> None:
+        """Let every objective put its parameters back into range."""
+        for _, objective in self._objectives():
+            objective.after_step()
+
+    def _objectives(self) -> list[tuple[str, Objective]]:
+        return [(name, module) for name, module in self.objectives.items() if isinstance(module, Objective)]
+
+    def _see(self, batch: Batch, keep: Tensor | None = None) -> Tokens:
+        tokens: Tokens = self.image(batch.images) if keep is None else self.image(batch.images, keep)
+        return tokens
+
+    def _read(self, tokens: Tensor | None, batch: Batch) -> Tokens:
+        read: Tokens = self.text(batch.tokens if tokens is None else tokens, batch.token_mask)
+        return read
+
+
+def build_model(spec: Spec, vocabulary_size: int) -> VLPModel:
+    """A fresh model whose weights are a function of `spec.seed` alone; the caller's random state is kept."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(spec.seed, "model"))
+        return VLPModel(spec, vocabulary_size)
+
+
+def build_image_encoder(spec: ModelSpec) -> VisionTransformer | ResNet:
+    """The image tower that `spec` names."""
+    if spec.image.encoder == "vit":
+        return VisionTransformer(spec.image, spec.image_size)
+    return ResNet(spec.image)
+
+
+def _unit(rows: Tensor) -> Tensor:
+    return F.normalize(rows.float(), dim=-1)

@@ -1,0 +1,55 @@
+"""What an objective is: it declares the views it needs, and turns them into one loss.
+
+The model computes the union of all needs once per batch, so objectives share one forward pass per view.
+Shapes: B rows, E embedding width, D tower widths, V vocabulary.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from common.data.batch import Batch
+from common.model.encoders import Tokens
+
+View = Literal["image", "text", "image_masked", "text_masked"]
+
+
+@dataclass(frozen=True)
+class Views:
+    """What the towers said about a batch; a view that nobody asked for is None."""
+
+    image: Tokens | None
+    image_embedding: Tensor | None
+    """(B, E) unit rows; meaningless where `Batch.has_image` is False."""
+    text: Tokens | None
+    text_embedding: Tensor | None
+    """(B, E) unit rows; meaningless where `Batch.has_text` is False."""
+    image_masked: Tokens | None
+    """The visible patches only."""
+    text_masked: Tokens | None
+    vocabulary: Tensor
+    """(V, D) the text tower's word-piece vectors, reused as the output layer that guesses hidden words."""
+
+
+class Loss(NamedTuple):
+    """One objective's word on a batch."""
+
+    mean: Tensor
+    """() nats or squared error per row."""
+    rows: int
+    """Rows it was averaged over."""
+
+
+class Objective(nn.Module, ABC):
+    """Base of every objective; the head, if it has one, is exchanged with the rest of the model."""
+
+    needs: ClassVar[frozenset[View]]
+
+    @abstractmethod
+    def loss(self, views: Views, batch: Batch) -> Loss | None:
+        """The mean over the rows that have what this objective needs; None when there is no such row."""
+
+    def after_step(self) -> None:
+        """Put parameters back into their allowed range after an optimiser step."""

@@ -1,0 +1,78 @@
+"""Global contrastive learning: each image finds its report, and each report its image.
+
+Shapes: B pairs in a batch, E embedding width, T word pieces.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from common.data.batch import Batch
+from common.objectives.base import Loss, Objective, Views
+from common.spec import GlobalContrastiveSpec
+
+MAX_LOG_SCALE = math.log(100)
+"""CLIP's bound on the logit scale (Radford et al. 2021, arXiv:2103.00020, section 2.5)."""
+
+
+class GlobalContrastive(Objective):
+    """Softmax contrastive loss with a learned temperature."""
+
+    needs = frozenset({"image", "text"})
+
+    def __init__(self, spec: GlobalContrastiveSpec) -> None:
+        super().__init__()
+        self.targets = spec.targets
+        self.log_scale = nn.Parameter(torch.tensor([-math.log(spec.initial_temperature)]))
+
+    def loss(self, views: Views, batch: Batch) -> Loss | None:
+        """Over the rows that have both image and report; one pair alone has nothing to be told from."""
+        paired = batch.has_image & batch.has_text
+        pairs = int(paired.sum())
+        if pairs < 2 or views.image_embedding is None or views.text_embedding is None:
+            return None
+        target = torch.eye(pairs)
+        if self.targets == "same_text":
+            target = shared_text_or_study(batch.tokens[paired], batch.study[paired])
+        mean = contrastive_loss(
+            views.image_embedding[paired], views.text_embedding[paired], self.log_scale, target
+        )
+        return Loss(mean, pairs)
+
+    def after_step(self) -> None:
+        """Keep the logit scale within [1, 100]."""
+        with torch.no_grad():
+            self.log_scale.clamp_(0, MAX_LOG_SCALE)
+
+
+def contrastive_loss(image: Tensor, report: Tensor, log_scale: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of both directions against the given partners.
+
+    Source: Radford et al. 2021, arXiv:2103.00020, figure 3; several positives as in Khosla et al. 2020,
+    arXiv:2004.11362.
+
+    Args:
+        image: (B, E) unit rows.
+        report: (B, E) unit rows.
+        log_scale: (1,) logarithm of the inverse temperature.
+        target: (B, B) symmetric, positive where row i and column j belong together; rows are normalised here.
+
+    Returns:
+        () nats; log(B) when the embeddings carry no information and each pair has one partner.
+    """
+    logits = log_scale.exp() * image.float() @ report.float().T
+    partners = target / target.sum(dim=1, keepdim=True)
+    return (F.cross_entropy(logits, partners) + F.cross_entropy(logits.T, partners)) / 2
+
+
+def shared_text_or_study(tokens: Tensor, study: Tensor) -> Tensor:
+    """(B, B) one where two pairs show the same text or come from one study: calling them negatives is false.
+
+    Args:
+        tokens: (B, T) word pieces, padded alike.
+        study: (B,) study numbers.
+    """
+    same_text = (tokens[:, None] == tokens[None]).all(dim=-1)
+    return (same_text | (study[:, None] == study[None])).float()

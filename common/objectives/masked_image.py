@@ -1,0 +1,68 @@
+"""Masked image modelling: see a quarter of the patches, draw the rest.
+
+Source: He et al. 2022, arXiv:2111.06377. Shapes: B images, N patches, K visible ones, P pixels a patch.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from common.data.batch import Batch
+from common.model.encoders import Block, normalise, patch_pixels, patches, sine_positions
+from common.objectives.base import Loss, Objective, Views
+from common.spec import MaskedImageSpec, ModelSpec
+
+FLAT_PATCH_VARIANCE = 1e-6
+"""Added to a patch's variance, so that a flat patch (a black border) gives finite targets."""
+
+
+class MaskedImage(Objective):
+    """A light decoder predicts the normalised pixels of the hidden patches."""
+
+    needs = frozenset({"image_masked"})
+    positions: Tensor
+
+    def __init__(self, spec: MaskedImageSpec, model: ModelSpec) -> None:
+        super().__init__()
+        self.side = patch_pixels(model.image)
+        self.enter = nn.Linear(model.image.width, spec.decoder_width)
+        if model.image.encoder == "vit":  # a ResNet gives a token for hidden cells, too
+            self.hidden_patch = nn.Parameter(torch.zeros(spec.decoder_width))
+        grid = model.image_size // self.side
+        self.register_buffer("positions", sine_positions(grid, spec.decoder_width), persistent=False)
+        self.blocks = nn.ModuleList(
+            Block(spec.decoder_width, spec.decoder_heads) for _ in range(spec.decoder_depth)
+        )
+        self.norm = nn.LayerNorm(spec.decoder_width)
+        self.pixels = nn.Linear(spec.decoder_width, self.side**2)
+
+    def loss(self, views: Views, batch: Batch) -> Loss | None:
+        """Mean squared error per hidden pixel, over the rows that have an image."""
+        rows = int(batch.has_image.sum())
+        if rows == 0 or views.image_masked is None or batch.visible_patches is None:
+            return None
+        keep = batch.visible_patches[batch.has_image]
+        predicted = self._decode(views.image_masked.x[batch.has_image], keep)
+        truth = normalised_patches(batch.images[batch.has_image], self.side)
+        error = (predicted.float() - truth).square().mean(dim=-1)
+        hidden = torch.ones_like(error).scatter(1, keep, 0.0)
+        return Loss((error * hidden).sum() / hidden.sum(), rows)
+
+    def _decode(self, visible: Tensor, keep: Tensor) -> Tensor:
+        """Tokens of visible patches (B, K, D) or of all cells (B, N, D) -> (B, N, P) pixels of all."""
+        x = self.enter(visible)
+        total = self.positions.shape[0]
+        if x.shape[1] < total:
+            hidden = self.hidden_patch.to(x.dtype).expand(len(x), total, -1)
+            x = hidden.scatter(1, keep[..., None].expand(-1, -1, x.shape[-1]), x)
+        x = x + self.positions
+        for block in self.blocks:
+            x = block(x)
+        pixels: Tensor = self.pixels(self.norm(x))
+        return pixels
+
+
+def normalised_patches(images: Tensor, side: int) -> Tensor:
+    """(B, 1, S, S) -> (B, N, P) each patch with zero mean and unit variance."""
+    cut = patches(normalise(images), side)
+    spread = (cut.var(dim=-1, keepdim=True, unbiased=False) + FLAT_PATCH_VARIANCE).sqrt()
+    return (cut - cut.mean(dim=-1, keepdim=True)) / spread

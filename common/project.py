@@ -1,0 +1,170 @@
+"""A project: what a hospital approves and obeys; spec, vocabulary, sites, the bank's digest in one folder.
+
+project.json     names and SHA-256 digests of all the rest; its own digest names the project
+spec.json        the canonical spec
+tokenizer.json   the vocabulary, trained on public text
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from common.errors import ConfigurationError, IntegrityError
+from common.files import write_whole
+from common.model.vlp import VLPModel, build_model
+from common.spec import Spec
+from common.store import Store
+from common.text.ontology import sentences as ontology_sentences
+from common.text.sections import training_text
+from common.text.tokenizer import ReportTokenizer, train_tokenizer
+from common.update import MAX_SITES, Layout, Weights
+
+MANIFEST, SPEC, TOKENIZER = "project.json", "spec.json", "tokenizer.json"
+
+
+class ProjectManifest(BaseModel):
+    """What `project.json` says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int
+    name: str
+    sites: tuple[str, ...]
+    """Who may take part, sorted."""
+    spec_sha256: str
+    tokenizer_sha256: str
+    bank_sha256: str | None
+    """Digest of the public bank's store; None when the spec mixes in no anchors."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project opened from its folder, digests checked."""
+
+    folder: Path
+    manifest: ProjectManifest
+    spec: Spec
+    tokenizer: ReportTokenizer
+    digest: str
+    """SHA-256 of project.json, hex: what is approved, and what every message must name."""
+
+    def fresh_model(self) -> VLPModel:
+        """The model with the weights every run of this project starts from."""
+        return build_model(self.spec, self.tokenizer.vocabulary_size)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Tensors of the model, in order."""
+        return Layout.of(weights_of(self.fresh_model()))
+
+    def open_bank(self, folder: Path | None) -> Store | None:
+        """The public bank, if the spec mixes in anchors.
+
+        Raises:
+            ConfigurationError: the spec needs a bank and `folder` is None.
+            IntegrityError: `folder` holds another bank than the project's.
+        """
+        if self.manifest.bank_sha256 is None:
+            return None
+        if folder is None:
+            raise ConfigurationError("this project mixes in anchors of a public bank: give its store")
+        bank = Store(folder)
+        bank.verify()
+        if bank.digest() != self.manifest.bank_sha256:
+            raise IntegrityError(
+                f"store {bank.name} is not the public bank of project {self.manifest.name}; "
+                "use the one that came with the project",
+                outward="public bank differs from the project's",
+            )
+        return bank
+
+
+def create_project(folder: Path, spec: Spec, *, sites: list[str], bank: Store | None) -> Project:
+    """Train the vocabulary on public text and write the project to `folder`.
+
+    Raises:
+        ConfigurationError: the spec needs a bank and there is none, or sites are missing or too many.
+    """
+    _require_sites(spec, sites)
+    if spec.data.anchor_pairs and bank is None:
+        raise ConfigurationError(
+            f"data.anchor_pairs = {spec.data.anchor_pairs} needs a public bank: give --bank STORE or set it to 0"
+        )
+    public = [] if bank is None else [training_text(sections) for sections in bank.sections()]
+    tokenizer = train_tokenizer(
+        [*ontology_sentences(), *public], vocabulary_size=spec.model.text.vocabulary_size
+    )
+    tokenizer.save(folder / TOKENIZER)
+    write_whole(folder / SPEC, spec.canonical())
+    manifest = ProjectManifest(
+        format=1,
+        name=spec.name,
+        sites=tuple(sorted(sites)),
+        spec_sha256=spec.digest(),
+        tokenizer_sha256=_sha256((folder / TOKENIZER).read_bytes()),
+        bank_sha256=bank.digest() if bank is not None and spec.data.anchor_pairs else None,
+    )
+    write_whole(folder / MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
+    return open_project(folder)
+
+
+def open_project(folder: Path) -> Project:
+    """Read `folder` and check every digest.
+
+    Raises:
+        ConfigurationError: `folder` is not a project.
+        IntegrityError: a file differs from what project.json names.
+    """
+    try:
+        manifest_bytes = (folder / MANIFEST).read_bytes()
+        spec_bytes = (folder / SPEC).read_bytes()
+        tokenizer_bytes = (folder / TOKENIZER).read_bytes()
+        manifest = ProjectManifest.model_validate_json(manifest_bytes)
+    except (OSError, ValidationError):
+        raise ConfigurationError(
+            f"{folder} is not a project; make one with `fedvlp-server project create`",
+            outward="no valid project at this site",
+        ) from None
+    for name, content, expected in (
+        (SPEC, spec_bytes, manifest.spec_sha256),
+        (TOKENIZER, tokenizer_bytes, manifest.tokenizer_sha256),
+    ):
+        if _sha256(content) != expected:
+            raise IntegrityError(
+                f"project {manifest.name}: {name} differs from {MANIFEST}; fetch the project again",
+                outward=f"{name} differs from the project manifest",
+            )
+    return Project(
+        folder=folder,
+        manifest=manifest,
+        spec=Spec.model_validate_json(spec_bytes),
+        tokenizer=ReportTokenizer.load(folder / TOKENIZER),
+        digest=_sha256(manifest_bytes),
+    )
+
+
+def weights_of(model: VLPModel) -> Weights:
+    """Every exchanged tensor as float32, by name, in the model's order."""
+    return {
+        name: tensor.detach().numpy().astype(np.float32, copy=True)
+        for name, tensor in model.state_dict().items()
+    }
+
+
+def _require_sites(spec: Spec, sites: list[str]) -> None:
+    if len(set(sites)) != len(sites):
+        raise ConfigurationError("two sites have the same name; names must differ")
+    if len(sites) < spec.federation.min_sites:
+        raise ConfigurationError(
+            f"{len(sites)} sites, but federation.min_sites = {spec.federation.min_sites}: name more sites"
+        )
+    if len(sites) > MAX_SITES:
+        raise ConfigurationError(f"{len(sites)} sites; one federation holds at most {MAX_SITES}")
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

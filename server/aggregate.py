@@ -1,0 +1,73 @@
+"""One accumulator of integers, whatever the number of hospitals: add an answer, drop it, take the next.
+
+Shapes: N coordinates of the model, K sums.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from common.errors import IntegrityError
+from common.messages import Answer, Instruction
+from common.update import FIXED_POINT, Layout, Vector, add_packed, mean_update, sum_names
+
+Lanes = dict[str, int]
+"""Name of a sum -> its value; see `common.update.sum_names`."""
+
+
+@dataclass(frozen=True)
+class RoundSum:
+    """What a round's answers add up to."""
+
+    mean: Vector
+    """(N,) weighted mean update."""
+    lanes: Lanes
+
+
+class Accumulator:
+    """Adds answers to one instruction, in any order."""
+
+    def __init__(self, layout: Layout, objectives: tuple[str, ...], instruction: Instruction) -> None:
+        self._layout = layout
+        self._names = sum_names(objectives)
+        self._expected = (instruction.round, instruction.project, instruction.model)
+        self._clips = instruction.clips
+        self._total = np.zeros(layout.num_coordinates, dtype=np.uint32)
+        self._sums = np.zeros(len(self._names), dtype=np.uint64)
+
+    def add(self, answer: Answer) -> Lanes:
+        """Add one hospital's answer and return its own sums; a refused answer leaves no trace.
+
+        Raises:
+            IntegrityError: it answers another instruction, or does not fit the model.
+        """
+        if (answer.round, answer.project, answer.model) != self._expected:
+            raise IntegrityError("the answer belongs to another round, project or model")
+        if answer.sums.shape != self._sums.shape:
+            raise IntegrityError("the answer carries other sums than the project names")
+        lanes = self._named(answer.sums)
+        if lanes["weight"] == 0:
+            raise IntegrityError("the answer has weight zero")
+        add_packed(self._total, answer.low, answer.high)
+        self._sums += answer.sums
+        return lanes
+
+    def finish(self, *, weight_cap: int) -> RoundSum:
+        """The weighted mean of all answers added; at least one was."""
+        lanes = self._named(self._sums)
+        mean = mean_update(self._total, self._clips, self._layout, weight=lanes["weight"] / weight_cap)
+        return RoundSum(mean, lanes)
+
+    def _named(self, sums: npt.NDArray[np.uint64]) -> Lanes:
+        return dict(zip(self._names, sums.tolist(), strict=True))
+
+
+def mean_losses(lanes: Lanes, moment: str) -> dict[str, float]:
+    """Objective -> mean loss per row, if any; `moment` is "training" or "validation"."""
+    objectives = [name.split("/")[1] for name in lanes if name.startswith(moment) and name.endswith("/rows")]
+    return {
+        name: lanes[f"{moment}/{name}/loss"] / FIXED_POINT / lanes[f"{moment}/{name}/rows"]
+        for name in objectives
+        if lanes[f"{moment}/{name}/rows"]
+    }

@@ -1,0 +1,54 @@
+"""The hub's side of a run, as Flower calls it: a round, from who is there to what was learned.
+
+The hub holds the model, one accumulator of integers and one answer at a time. It sees the sites' names, their
+packed updates and the sums that travel with them, never a patient's row.
+"""
+
+from datetime import UTC, datetime
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from common.project import open_project
+from common.terminal import progress
+from server.checkpoint import save_checkpoint
+from server.cohort import LATECOMER_SECONDS, Roster
+from server.evaluation import Evaluator
+from server.rounds import collect, instruct
+from server.run import RunSettings, Stopwatch, conclude, record_round, start_or_resume
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Gather, instruct, collect, advance, keep, judge, write down; then conclude."""
+    settings = RunSettings.from_config(context.run_config)
+    project = open_project(settings.project)
+    state, history = start_or_resume(settings, project)
+    evaluator = Evaluator(project, settings.evaluation_stores)
+    roster = Roster(grid, project)
+    started = datetime.now(UTC)
+    rounds = project.spec.federation.rounds
+
+    with progress(f"{project.spec.name}: rounds", rounds) as advance:
+        advance(state.round, "")
+        while state.round < rounds:
+            watch = Stopwatch()
+            patience = 0.0 if history.rounds else LATECOMER_SECONDS
+            cohort = roster.gather(patience_seconds=patience)
+
+            instruction = instruct(project, state)
+            collected = collect(grid, cohort, instruction, project)
+            with watch.lap("applying"):
+                state.advance(collected.sum.mean, project)
+            with watch.lap("checkpoint"):
+                save_checkpoint(settings.checkpoints, state, project)
+            with watch.lap("evaluation"):
+                scores = evaluator.glance(state)
+
+            record = record_round(grid, project, state, collected, scores, watch)
+            history.append(record)
+            advance(1, scores.words())
+
+    conclude(settings, project, state, history, evaluator, started)

@@ -1,0 +1,120 @@
+"""The hub's state after a round, on disc whole or not at all, so that a run goes on where it stopped.
+
+Shapes: N coordinates of the model, L tensors.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from common.errors import IntegrityError
+from common.files import whole_path
+from common.project import Project, weights_of
+from common.update import Layout, Vector
+from server.optimizer import State, apply_update, fresh_state
+
+KEPT = 3
+"""Checkpoints that stay on disc; older ones are removed."""
+
+CLIP_OVER_RMS = 100
+"""A coordinate's bound next round, in root mean squares of its tensor's last mean update."""
+LOWEST_CLIP_SHARE = 1e-3
+"""No bound falls below this share of federation.update_clip: a tensor at rest must be able to move again."""
+
+
+@dataclass
+class GlobalState:
+    """All that the hub carries from round to round."""
+
+    round: int
+    """Rounds finished."""
+    weights: Vector
+    """(N,)."""
+    clips: Vector
+    """(L,) bound on one coordinate of the next update, by tensor."""
+    optimizer: State
+
+    def advance(self, mean: Vector, project: Project) -> None:
+        """Apply a round's mean update (N,) and set the next bounds from it."""
+        federation = project.spec.federation
+        apply_update(self.weights, mean, self.optimizer, federation.server_optimizer)
+        self.clips = next_clips(mean, project.layout, lowest=LOWEST_CLIP_SHARE * federation.update_clip)
+        self.round += 1
+
+
+def fresh_global_state(project: Project) -> GlobalState:
+    """The state before round 1: a function of the project alone."""
+    weights = project.layout.flatten(weights_of(project.fresh_model()))
+    federation = project.spec.federation
+    return GlobalState(
+        round=0,
+        weights=weights,
+        clips=np.full(len(project.layout.names), federation.update_clip, dtype=np.float32),
+        optimizer=fresh_state(federation.server_optimizer, len(weights)),
+    )
+
+
+def next_clips(mean: Vector, layout: Layout, *, lowest: float) -> Vector:
+    """(L,) bounds that follow the public mean update (N,)."""
+    bounds = [
+        max(lowest, CLIP_OVER_RMS * float(np.sqrt(np.mean(np.square(part, dtype=np.float64)))))
+        for _, part in layout.split(mean)
+    ]
+    return np.array(bounds, dtype=np.float32)
+
+
+def save_checkpoint(folder: Path, state: GlobalState, project: Project) -> Path:
+    """Write `folder`/round-NNNN.safetensors and remove the ones before the last KEPT.
+
+    Raises:
+        ConfigurationError: the disk is full; earlier checkpoints are kept.
+    """
+    tensors = {"weights": state.weights, "clips": state.clips}
+    tensors |= {f"optimizer/{name}": moment for name, moment in state.optimizer.items()}
+    path = folder / f"round-{state.round:04d}.safetensors"
+    with whole_path(path) as beside:
+        save_file(tensors, beside, metadata={"round": json.dumps(state.round), "project": project.digest})
+    for old in _checkpoints(folder)[:-KEPT]:
+        old.unlink()
+    return path
+
+
+def load_last_checkpoint(folder: Path, project: Project) -> GlobalState | None:
+    """The state after the last finished round, or None before the first.
+
+    Raises:
+        IntegrityError: the checkpoint is another project's, or is damaged.
+    """
+    found = _checkpoints(folder)
+    if not found:
+        return None
+    path = found[-1]
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError):
+        raise IntegrityError(f"{path.name} is damaged; remove it to go on from the one before") from None
+    if metadata.get("project") != project.digest:
+        raise IntegrityError(
+            f"{path.name} belongs to another project; resume with the same spec, sites and bank, "
+            "or name another --out"
+        )
+    return GlobalState(
+        round=int(metadata["round"]),
+        weights=tensors["weights"],
+        clips=tensors["clips"],
+        optimizer={
+            name.removeprefix("optimizer/"): tensor
+            for name, tensor in tensors.items()
+            if name.startswith("optimizer/")
+        },
+    )
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(folder.glob("round-*.safetensors"))

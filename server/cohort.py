@@ -1,0 +1,149 @@
+"""Who takes part in a round: the project's sites, by name, that are connected now."""
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+
+from common.errors import PeerError
+from common.messages import HELLO
+from common.project import Project
+
+LATECOMER_SECONDS = 30.0
+"""How long the first round waits for the last sites once the quorum is there."""
+SHORTEST_POLL, LONGEST_POLL = 0.002, 0.5
+
+LONGEST_REASON = 200
+"""Characters kept of what a site says went wrong."""
+
+_RAISED = re.compile(r"<class '(?:\w+\.)*(?P<kind>\w+)'>:<'(?P<words>.*)'>", re.DOTALL)
+"""How Flower words an exception of a ClientApp."""
+
+Cohort = Mapping[str, int]
+"""Site name -> node id, in the order of names."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back from a site: a message, an error text, or nothing in time (both None)."""
+
+    site: str
+    message: Message | None
+    error: str | None
+
+
+class Roster:
+    """Finds the project's sites among the connected nodes.
+
+    Flower's own node names are used where the operator registered them; Flower's simulation has none, so its
+    nodes are asked once and remembered.
+    """
+
+    def __init__(self, grid: Grid, project: Project) -> None:
+        self._grid = grid
+        self._project = project
+        self._names: dict[int, str] = {}
+
+    def gather(self, *, patience_seconds: float) -> Cohort:
+        """The project's sites that are connected; waits for all of them, or at least for the quorum.
+
+        Args:
+            patience_seconds: how long to wait for the rest once the quorum is there.
+
+        Raises:
+            PeerError: fewer sites than the quorum, even after federation.reply_timeout_seconds.
+        """
+        federation = self._project.spec.federation
+        wanted = set(self._project.manifest.sites)
+        started, poll = time.monotonic(), SHORTEST_POLL
+        while True:
+            found = self._connected(wanted)
+            waited = time.monotonic() - started
+            enough = len(found) >= federation.min_sites
+            if len(found) == len(wanted) or (enough and waited >= patience_seconds):
+                return dict(sorted(found.items()))
+            if not enough and waited >= federation.reply_timeout_seconds:
+                raise PeerError(
+                    f"{len(found)} of {len(wanted)} sites are connected, federation.min_sites = "
+                    f"{federation.min_sites}; bring up {', '.join(sorted(wanted - set(found)))} and resume"
+                )
+            time.sleep(poll)
+            poll = min(2 * poll, LONGEST_POLL)
+
+    def _connected(self, wanted: set[str]) -> dict[str, int]:
+        nodes = list(self._grid.get_nodes())
+        named = {node.node_id: node.name for node in nodes if node.name}
+        unnamed = [node.node_id for node in nodes if not node.name and node.node_id not in self._names]
+        self._names |= named | self._ask(unnamed)
+        present = {node.node_id for node in nodes}
+        return {name: node for node, name in self._names.items() if node in present and name in wanted}
+
+    def _ask(self, nodes: list[int]) -> dict[int, str]:
+        """Node id -> the name it gives; a node that does not answer properly stays unknown."""
+        messages = {str(node): Message(RecordDict(), node, HELLO) for node in nodes}
+        names = {}
+        for reply in exchange(self._grid, messages, timeout_seconds=LATECOMER_SECONDS):
+            said = None if reply.message is None else reply.message.content.config_records.get("hello")
+            if said is not None and isinstance(said.get("site"), str):
+                names[int(reply.site)] = str(said["site"])
+        return names
+
+
+def exchange(
+    grid: Grid,
+    messages: Mapping[str, Message],
+    *,
+    timeout_seconds: float,
+    on_reply: Callable[[Reply], None] | None = None,
+) -> list[Reply]:
+    """Push one message per site, then pull one reply at a time; a site that stays silent is late.
+
+    Args:
+        grid: Flower's, or the in-process one.
+        messages: site -> message.
+        timeout_seconds: until a missing reply counts as late.
+        on_reply: called with each reply as it comes; replies are then not kept, so that memory does not grow
+            with the number of sites.
+
+    Returns:
+        Replies in the order of site names, late ones included; without messages if `on_reply` took them.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    sites = sorted(messages)
+    pushed = list(grid.push_messages([messages[site] for site in sites]))
+    pending = {site: identity for site, identity in zip(sites, pushed, strict=True) if identity}
+    replies: dict[str, Reply] = {}
+    poll = SHORTEST_POLL
+    while pending and time.monotonic() < deadline:
+        arrived = False
+        for site, identity in list(pending.items()):
+            for message in grid.pull_messages([identity]):
+                reply = _reply(site, message)
+                if on_reply is not None:
+                    on_reply(reply)
+                    reply = Reply(site, None, reply.error)
+                replies[site] = reply
+                del pending[site]
+                arrived = True
+        poll = SHORTEST_POLL if arrived else min(2 * poll, LONGEST_POLL)
+        if pending and not arrived:
+            time.sleep(poll)
+    for site in sites:
+        if site not in replies:
+            late = Reply(site, None, None)
+            replies[site] = late
+            if on_reply is not None:
+                on_reply(late)
+    return [replies[site] for site in sites]
+
+
+def _reply(site: str, message: Message) -> Reply:
+    if not message.has_error():
+        return Reply(site, message, None)
+    reason = message.error.reason or f"error {message.error.code}"
+    raised = _RAISED.fullmatch(reason)
+    words = reason if raised is None else f"{raised['kind']}: {raised['words']}"
+    return Reply(site, None, " ".join(words.split())[:LONGEST_REASON])

@@ -1,0 +1,136 @@
+"""The round loop's stages at the hub: instruct the sites, sum their answers, move the model.
+
+Shapes: N coordinates of the model.
+"""
+
+import logging
+import time
+from dataclasses import dataclass, field
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from common.errors import IntegrityError, PeerError
+from common.messages import TRAIN, Answer, Instruction
+from common.project import Project
+from common.update import answer_bytes, digest_weights, instruction_bytes
+from server.aggregate import Accumulator, Lanes, RoundSum, mean_losses
+from server.checkpoint import GlobalState
+from server.cohort import Cohort, Reply, exchange
+from server.report.records import SiteRound
+
+log = logging.getLogger("fedvlp")
+
+MICROSECONDS = 1e6
+
+
+@dataclass
+class Collected:
+    """A round's answers, already summed, and what is known of each site."""
+
+    sum: RoundSum
+    sites: tuple[SiteRound, ...]
+    bytes_down: int
+    bytes_up: int
+    seconds: float
+    """From the first push to the last reply."""
+    adding_seconds: float
+    """Spent on adding answers up."""
+    lanes: dict[str, Lanes] = field(default_factory=dict)
+    """Site -> its own sums; plain aggregation shows them, secure aggregation will not."""
+
+
+def instruct(project: Project, state: GlobalState) -> Instruction:
+    """The instruction of the next round: a function of the hub's state alone."""
+    return Instruction(
+        round=state.round + 1,
+        project=project.digest,
+        model=digest_weights(project.layout.unflatten(state.weights)),
+        weights=state.weights,
+        clips=state.clips,
+    )
+
+
+def collect(grid: Grid, cohort: Cohort, instruction: Instruction, project: Project) -> Collected:
+    """Send `instruction` to every site of the cohort and add the answers up, one at a time.
+
+    Raises:
+        PeerError: fewer usable answers than federation.min_sites; nothing was applied.
+    """
+    federation = project.spec.federation
+    started = time.perf_counter()
+    adding = _Adding(Accumulator(project.layout, project.spec.objectives.names, instruction))
+    records = instruction.to_records()
+    messages = {
+        site: Message(
+            records,
+            node,
+            TRAIN,
+            group_id=str(instruction.round),
+            ttl=_lifetime(federation.reply_timeout_seconds),
+        )
+        for site, node in cohort.items()
+    }
+    exchange(grid, messages, timeout_seconds=federation.reply_timeout_seconds, on_reply=adding.take)
+    seconds = time.perf_counter() - started
+    adding.require(federation.min_sites, instruction.round)
+    return Collected(
+        sum=adding.accumulator.finish(weight_cap=federation.weight_cap),
+        sites=tuple(adding.sites[name] for name in sorted(adding.sites)),
+        bytes_down=len(cohort) * instruction_bytes(len(instruction.weights), len(instruction.clips)),
+        bytes_up=len(adding.lanes) * answer_bytes(len(instruction.weights), project.spec.objectives.names),
+        seconds=seconds,
+        adding_seconds=adding.seconds,
+        lanes=adding.lanes,
+    )
+
+
+class _Adding:
+    """Takes replies one by one: a good answer is added and dropped, anything else is written down."""
+
+    def __init__(self, accumulator: Accumulator) -> None:
+        self.accumulator = accumulator
+        self.sites: dict[str, SiteRound] = {}
+        self.lanes: dict[str, Lanes] = {}
+        self.seconds = 0.0
+
+    def take(self, reply: Reply) -> None:
+        started = time.perf_counter()
+        self.sites[reply.site] = self._judge(reply)
+        self.seconds += time.perf_counter() - started
+
+    def _judge(self, reply: Reply) -> SiteRound:
+        if reply.error is not None:
+            return SiteRound(name=reply.site, status="refused", reason=reply.error)
+        if reply.message is None:
+            return SiteRound(name=reply.site, status="late", reason="no answer in time")
+        try:
+            answer = Answer.from_records(reply.message.content)
+            lanes = self.accumulator.add(answer)
+        except IntegrityError as error:
+            log.warning("answer of %s refused: %s", reply.site, error)
+            return SiteRound(name=reply.site, status="refused", reason=str(error))
+        self.lanes[reply.site] = lanes
+        return SiteRound(
+            name=reply.site,
+            status="ok",
+            examples=lanes["examples"],
+            seconds_training=lanes["training_microseconds"] / MICROSECONDS,
+            losses=dict(mean_losses(lanes, "training")),
+            validation=dict(mean_losses(lanes, "validation")),
+        )
+
+    def require(self, min_sites: int, round_number: int) -> None:
+        usable = len(self.lanes)
+        if usable >= min_sites:
+            return
+        why = "; ".join(f"{site.name}: {site.reason}" for site in self.sites.values() if site.status != "ok")
+        raise PeerError(
+            f"round {round_number}: {usable} usable answers, federation.min_sites = {min_sites} ({why}); "
+            "the model of the round before is kept, mend the sites and run again with --resume"
+        )
+
+
+def _lifetime(reply_timeout_seconds: float) -> float:
+    """Seconds that Flower keeps a message: longer than we wait for its reply."""
+    return 2 * reply_timeout_seconds + 60

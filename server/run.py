@@ -1,0 +1,183 @@
+"""One run at the hub: its settings, its folder, the record of each round, and its conclusion.
+
+OUT/checkpoints/   the last states, see `server.checkpoint`
+OUT/rounds.jsonl   a line per round
+OUT/run.json       the whole run, written last
+OUT/model/         the trained model for `transformers`
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+from flwr.serverapp import Grid
+
+from common.errors import ConfigurationError
+from common.export import export_model
+from common.files import write_whole
+from common.project import Project
+from common.store import Store
+from common.update import digest_weights
+from server.checkpoint import GlobalState, fresh_global_state, load_last_checkpoint
+from server.evaluation import Evaluator, Glance
+from server.history import History, RoundClock, busy_seconds
+from server.report.records import RUN_FILE, RoundRecord, RunRecord, Traffic
+from server.rounds import MICROSECONDS, Collected
+
+Engine = Literal["inprocess", "ray", "deployment"]
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What the operator sets for one run; everything else is in the project."""
+
+    project: Path
+    out: Path
+    evaluation_stores: dict[str, Path]
+    """Site -> a store whose held-out rows the hub may read, as in simulation; may be empty."""
+    resume: bool
+    engine: Engine
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the hub's state lies."""
+        return self.out / "checkpoints"
+
+    def to_config(self) -> dict[str, str | bool]:
+        """As Flower's run configuration: flat text."""
+        return {
+            "project": str(self.project),
+            "out": str(self.out),
+            "evaluation-stores": os.pathsep.join(
+                f"{name}={path}" for name, path in self.evaluation_stores.items()
+            ),
+            "resume": self.resume,
+            "engine": self.engine,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, object]) -> "RunSettings":
+        """The inverse of `to_config`.
+
+        Raises:
+            ConfigurationError: `project` or `out` is not set, or a store is not written NAME=PATH.
+        """
+        for key in ("project", "out"):
+            if not config.get(key):
+                raise ConfigurationError(f"run configuration lacks '{key}': set it with --run-config")
+        listed = [pair for pair in str(config.get("evaluation-stores", "")).split(os.pathsep) if pair]
+        for pair in listed:
+            if "=" not in pair:
+                raise ConfigurationError(f"evaluation-stores: '{pair}' is not NAME=PATH")
+        return cls(
+            project=Path(str(config["project"])),
+            out=Path(str(config["out"])),
+            evaluation_stores={name: Path(path) for name, path in (pair.split("=", 1) for pair in listed)},
+            resume=bool(config.get("resume", False)),
+            engine=cast(Engine, str(config.get("engine", "deployment"))),
+        )
+
+
+@dataclass
+class Stopwatch:
+    """Wall seconds since it was made, and of the named laps within."""
+
+    started: float = field(default_factory=time.perf_counter)
+    laps: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def lap(self, name: str) -> Iterator[None]:
+        """Time a block."""
+        began = time.perf_counter()
+        yield
+        self.laps[name] = time.perf_counter() - began
+
+    def total(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self.started
+
+
+def start_or_resume(settings: RunSettings, project: Project) -> tuple[GlobalState, History]:
+    """The state to go on from: the last checkpoint's, or a fresh one in an empty folder.
+
+    Raises:
+        ConfigurationError: the folder holds a run already and resuming was not asked for.
+        IntegrityError: the checkpoint is another project's, or damaged.
+    """
+    history = History(settings.out)
+    if not settings.resume:
+        if settings.checkpoints.exists() or (settings.out / RUN_FILE).exists():
+            raise ConfigurationError(
+                f"{settings.out} holds a run already: add --resume or name another --out"
+            )
+        return fresh_global_state(project), history
+    state = load_last_checkpoint(settings.checkpoints, project) or fresh_global_state(project)
+    history.resume(state.round)
+    return state, history
+
+
+def record_round(
+    grid: Grid, project: Project, state: GlobalState, collected: Collected, glance: Glance, watch: Stopwatch
+) -> RoundRecord:
+    """Write down what the round that led to `state` did."""
+    lanes = collected.sum.lanes
+    parallel = getattr(grid, "parallel_sites", len(collected.sites))
+    training = [site["training_microseconds"] / MICROSECONDS for site in collected.lanes.values()]
+    validation = [site["validation_microseconds"] / MICROSECONDS for site in collected.lanes.values()]
+    busy = busy_seconds([a + b for a, b in zip(training, validation, strict=True)], parallel)
+    clock = RoundClock(
+        exchange=collected.seconds,
+        training=busy_seconds(training, parallel),
+        validation=busy - busy_seconds(training, parallel),
+        adding=collected.adding_seconds,
+        applying=watch.laps["applying"],
+        checkpoint=watch.laps["checkpoint"],
+        evaluation=watch.laps["evaluation"],
+        total=watch.total(),
+    )
+    coordinates = project.layout.num_coordinates * len(collected.lanes)
+    return RoundRecord(
+        round=state.round,
+        sites=collected.sites,
+        evaluation=glance.evaluation,
+        seconds=clock.phases(),
+        bytes=Traffic(up=collected.bytes_up, down=collected.bytes_down),
+        update_norm=float(np.linalg.norm(collected.sum.mean)),
+        clipped_share=lanes["clipped"] / coordinates,
+    )
+
+
+def conclude(
+    settings: RunSettings,
+    project: Project,
+    state: GlobalState,
+    history: History,
+    evaluator: Evaluator,
+    started: datetime,
+) -> RunRecord:
+    """Judge the final model in full, export it, and write the run's record last."""
+    export_model(settings.out / "model", project, state.weights)
+    stores = {name: Store(path) for name, path in settings.evaluation_stores.items()}
+    record = RunRecord(
+        name=project.spec.name,
+        seed=project.spec.seed,
+        engine=settings.engine,
+        spec_digest=project.manifest.spec_sha256,
+        started=started,
+        rounds=project.spec.federation.rounds,
+        parameters=project.layout.num_coordinates,
+        sites=tuple(history.site_totals(project, stores.get(name), name) for name in project.manifest.sites),
+        final=evaluator.judge(project.layout.unflatten(state.weights)),
+        seconds=history.seconds(),
+        bytes=history.traffic(),
+        overhead_share=history.overhead_share(),
+        weights_sha256=digest_weights(project.layout.unflatten(state.weights)),
+    )
+    write_whole(settings.out / RUN_FILE, record.model_dump_json(indent=2).encode() + b"\n")
+    return record

@@ -1,0 +1,131 @@
+"""`fedvlp-sim`: a researcher's federations on one machine."""
+
+import os
+
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+os.environ.setdefault("FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from common.errors import ConfigurationError
+from common.spec import read_spec
+from common.terminal import run_command
+from server.report.page import write_report
+from server.report.records import RUN_FILE, read_run
+from server.report.table import comparison_table
+from simulations.comparison import compare
+from simulations.federation import Federation, run_federation
+
+cli = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    help="Federations on one machine: fast, and repeatable to the bit.",
+)
+
+
+class EngineChoice(StrEnum):
+    """Where the federation runs."""
+
+    inprocess = "inprocess"
+    deployment = "deployment"
+    ray = "ray"
+
+
+SpecFile = Annotated[Path, typer.Argument(metavar="SPEC.toml", help="The run spec.")]
+Sites = Annotated[
+    list[str], typer.Option("--site", metavar="NAME=STORE", help="A hospital and its store; repeat for each.")
+]
+Bank = Annotated[Path | None, typer.Option(help="Store of the public bank, for specs with anchor pairs.")]
+Out = Annotated[Path, typer.Option(help="Folder for everything that is written.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Sites that train at once.  [default: one per core]")
+]
+
+
+@cli.command("run")
+def run_command_(
+    spec: SpecFile,
+    site: Sites,
+    out: Out,
+    bank: Bank = None,
+    engine: Annotated[
+        EngineChoice, typer.Option(help="inprocess, a real deployment on loopback, or Ray.")
+    ] = (EngineChoice.inprocess),
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the spec's seed.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last finished round in --out.")
+    ] = False,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train one federation and judge its model.
+
+    Writes run.json, rounds.jsonl, checkpoints/, model/ and report.html to --out.
+    """
+    federation = Federation(read_spec(spec, seed=seed), parse_sites(site), bank, out)
+    run_federation(federation, engine=engine.value, resume=resume, workers=workers)
+    write_report(out)
+    _tell(out, as_json=as_json)
+
+
+@cli.command("compare")
+def compare_command(
+    spec: SpecFile,
+    site: Sites,
+    out: Out,
+    bank: Bank = None,
+    seed: Annotated[list[int] | None, typer.Option(min=0, help="Repeat for several seeds.")] = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train federated, central and local-only models on the same steps, and set them side by side."""
+    sites = parse_sites(site)
+    seeds: list[int | None] = [*seed] if seed else [None]
+    for chosen in seeds:
+        folder = out if len(seeds) == 1 else out / f"seed-{chosen}"
+        compare(Federation(read_spec(spec, seed=chosen), sites, bank, folder), workers=workers)
+        _tell(folder, as_json=as_json)
+
+
+def parse_sites(given: list[str]) -> dict[str, Path]:
+    """`NAME=STORE` pairs to a table.
+
+    Raises:
+        ConfigurationError: a pair has another form, or a name appears twice.
+    """
+    sites: dict[str, Path] = {}
+    for pair in given:
+        name, equals, folder = pair.partition("=")
+        if not (name and equals and folder):
+            raise ConfigurationError(f"--site {pair}: write NAME=STORE, e.g. --site north=stores/north")
+        if name in sites:
+            raise ConfigurationError(f"--site {name} appears twice; names must differ")
+        sites[name] = Path(folder)
+    return sites
+
+
+def _tell(out: Path, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(json.loads((out / RUN_FILE).read_text())))
+        return
+    run = read_run(out)
+    Console().print(comparison_table(out))
+    print(
+        f"{run.rounds} rounds, {len(run.sites)} sites, {run.seconds.total:.0f} s, "
+        f"{run.bytes.up / 1e6:.1f} MB up; overhead {100 * run.overhead_share:.1f} % of training"
+    )
+    print(f"report: {out / 'report.html'}")
+
+
+def main() -> None:
+    """Entry point of `fedvlp-sim`."""
+    run_command(cli, "fedvlp-sim")

@@ -1,0 +1,181 @@
+"""A whole federation on one machine: a project from the spec, sites from their stores, one of three engines.
+
+inprocess    the real apps on `InProcessGrid`: deterministic, no start-up, faults can be injected
+deployment   SuperLink and SuperNodes as processes on loopback, TLS and node keys as in the field
+ray          Flower's own simulation, for many GPUs or machines
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from flwr.app import Context, RecordDict
+
+from common.data.corpus import require_image_size
+from common.errors import ConfigurationError, InputRefusedError, IntegrityError
+from common.project import MANIFEST, Project, create_project, open_project
+from common.spec import Spec
+from common.store import Store
+from server.app import app as server_app
+from server.run import Engine, RunSettings
+from simulations.grid import HUB, RUN_ID, Faults, InProcessGrid, NodeConfig
+
+
+@dataclass(frozen=True)
+class Federation:
+    """Who takes part, with what, and where the run is written."""
+
+    spec: Spec
+    sites: Mapping[str, Path]
+    """Site name -> its store."""
+    bank: Path | None
+    out: Path
+
+    def prepare(self, *, resume: bool) -> Project:
+        """Open every store before anything trains, and make the project, or find it again when resuming.
+
+        Raises:
+            InputRefusedError: a store is missing, holds images of another size or no training rows.
+            IntegrityError: a store was changed since ingest, or the project to resume is another one.
+            ConfigurationError: names, bank or quorum do not fit the spec.
+        """
+        for name, folder in self.sites.items():
+            store = Store(folder)
+            store.verify()
+            require_image_size(store, self.spec.model.image_size)
+            if not len(store.rows("train")):
+                raise InputRefusedError(
+                    f"store {store.name} of site {name} has no training rows: ingest more studies"
+                )
+        bank = None if self.bank is None else Store(self.bank)
+        if bank is not None:
+            require_image_size(bank, self.spec.model.image_size)
+        if resume and (self.project_folder / MANIFEST).exists():
+            return self._same_project(bank)
+        return create_project(self.project_folder, self.spec, sites=list(self.sites), bank=bank)
+
+    @property
+    def project_folder(self) -> Path:
+        """Where the project lies."""
+        return self.out / "project"
+
+    def node_configs(self) -> dict[str, NodeConfig]:
+        """What each site's node is started with."""
+        bank = "" if self.bank is None else str(self.bank.resolve())
+        project = str(self.project_folder.resolve())
+        return {
+            name: {"site": name, "store": str(store.resolve()), "project": project, "bank": bank}
+            for name, store in self.sites.items()
+        }
+
+    def settings(self, *, engine: Engine, resume: bool) -> RunSettings:
+        """What the hub is started with."""
+        return RunSettings(
+            project=self.project_folder.resolve(),
+            out=self.out.resolve(),
+            evaluation_stores={name: store.resolve() for name, store in sorted(self.sites.items())},
+            resume=resume,
+            engine=engine,
+        )
+
+    def _same_project(self, bank: Store | None) -> Project:
+        project = open_project(self.project_folder)
+        asked = (self.spec.digest(), tuple(sorted(self.sites)))
+        if (project.manifest.spec_sha256, project.manifest.sites) != asked:
+            raise IntegrityError(f"{self.out} holds a run of another spec or other sites; name another --out")
+        if bank is not None and project.manifest.bank_sha256 not in (None, bank.digest()):
+            raise IntegrityError(f"{self.out} holds a run with another public bank; name another --out")
+        return project
+
+
+def run_federation(
+    federation: Federation,
+    *,
+    engine: Engine = "inprocess",
+    resume: bool = False,
+    workers: int | None = None,
+    faults: Faults | None = None,
+) -> None:
+    """Run `federation` to the end; everything is written under its `out`.
+
+    Args:
+        federation: who, what, where.
+        engine: see the module.
+        resume: go on from the last checkpoint in `out`.
+        workers: processes that train at the same time (in-process engine); None picks one per core.
+        faults: injected failures (in-process engine).
+
+    Raises:
+        FederationError: as the stages say; `out` keeps the last good state.
+    """
+    federation.prepare(resume=resume)
+    settings = federation.settings(engine=engine, resume=resume)
+    run = ENGINES[engine]
+    run(
+        federation,
+        settings,
+        Local(workers or default_workers(federation.spec, len(federation.sites)), faults),
+    )
+
+
+@dataclass(frozen=True)
+class Local:
+    """What only the in-process engine knows."""
+
+    workers: int
+    faults: Faults | None
+
+
+def default_workers(spec: Spec, sites: int) -> int:
+    """As many sites at once as the cores can hold, each with the spec's threads."""
+    return max(1, min(sites, (os.cpu_count() or 1) // spec.train.threads))
+
+
+def _in_process(federation: Federation, settings: RunSettings, local: Local) -> None:
+    with InProcessGrid(federation.node_configs(), workers=local.workers, faults=local.faults) as grid:
+        context = Context(
+            run_id=RUN_ID,
+            node_id=HUB,
+            node_config={},
+            state=RecordDict(),
+            run_config={**settings.to_config()},
+        )
+        server_app(grid, context)
+
+
+def _deployed(federation: Federation, settings: RunSettings, _: Local) -> None:
+    from simulations.deployment.flower_app import app_folder
+    from simulations.deployment.loopback import LoopbackDeployment
+
+    folder = federation.out / "deployment"
+    federation_limit = federation.spec.federation.rounds * (
+        federation.spec.federation.reply_timeout_seconds + 600
+    )
+    with LoopbackDeployment(
+        folder,
+        app=app_folder(folder),
+        sites=federation.node_configs(),
+        threads=federation.spec.train.threads,
+    ) as deployment:
+        deployment.run(settings.to_config(), timeout_seconds=federation_limit, on_line=_pass_on_progress)
+
+
+def _pass_on_progress(line: str) -> None:
+    if ": rounds" in line or line.startswith("round"):
+        print(line, flush=True)
+
+
+def _ray(federation: Federation, settings: RunSettings, _: Local) -> None:
+    try:
+        from simulations.ray_engine import run_on_ray
+    except ImportError:
+        raise ConfigurationError("--engine ray needs Ray: pip install 'fedvlp[ray]'") from None
+    run_on_ray(federation.node_configs(), settings.to_config(), threads=federation.spec.train.threads)
+
+
+ENGINES: dict[Engine, Callable[[Federation, RunSettings, Local], None]] = {
+    "inprocess": _in_process,
+    "deployment": _deployed,
+    "ray": _ray,
+}
