@@ -1,0 +1,169 @@
+"""`fedvlp-site`: what a hospital runs. Everything these commands read and write stays in the hospital."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from client.ingest.build import Counts, Source, Target, ingest, survey
+from client.ingest.pseudonyms import Shares, open_pseudonyms
+from client.ingest.reports import parse_column_map
+from client.ingest.summary import Summary, summarise
+from client.ingest.truth import join_truth
+from common.store import Store, write_labels
+from common.terminal import progress, run_command
+
+cli = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    help="One hospital of the federation. What it reads and writes stays in the hospital.",
+)
+
+Home = Annotated[
+    Path,
+    typer.Option(envvar="FEDVLP_HOME", help="Folder of this site's secrets and state.", show_default=False),
+]
+HOME = Path("~/.fedvlp")
+StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of the store.")]
+
+
+@cli.callback()
+def _site() -> None:
+    """Keep the commands' names even while there is only one of them."""
+
+
+@cli.command("ingest")
+def ingest_command(
+    dicom: Annotated[Path, typer.Option(help="Folder of DICOM files, searched to the bottom.")],
+    store: StoreFolder,
+    name: Annotated[str, typer.Option(help="This hospital's name in the federation.")],
+    reports: Annotated[
+        list[Path] | None, typer.Option(help="CSV files of reports; none for images alone.")
+    ] = None,
+    more_reports: Annotated[list[Path] | None, typer.Argument(hidden=True)] = None,
+    column_map: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="OURS=THEIRS", help="Their name for one of our report columns."),
+    ] = None,
+    image_size: Annotated[int, typer.Option(help="Side of the square images, in pixels.")] = 64,
+    train_share: Annotated[float, typer.Option(help="Share of the patients to train on.")] = 0.7,
+    validation_share: Annotated[float, typer.Option(help="Share of the patients to validate on.")] = 0.1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that decode.  [default: one per core]")
+    ] = None,
+    home: Home = HOME,
+) -> None:
+    """Make a store of DICOM images and the reports that belong to them.
+
+    Patients, studies and instances are known in the store by keyed pseudonyms only. What could not be used is
+    listed with a reason code in rejected.parquet beside the store, and stays in the hospital.
+    """
+    source = Source(dicom, [*(reports or []), *(more_reports or [])], parse_column_map(column_map or []))
+    target = Target(store, name, image_size, Shares(train_share, validation_share))
+    found = survey(source, target)
+    pseudonyms = open_pseudonyms(home.expanduser(), create=True)
+    with progress(f"ingest {name}", len(found.files)) as advance:
+        counts = ingest(
+            found,
+            target,
+            pseudonyms,
+            workers=workers or _cores(),
+            after_file=lambda: advance(1, ""),
+        )
+    typer.echo(f"{name}: {_told(counts)} in {store}")
+    if counts.pairs + counts.reports_without_image:
+        typer.echo("reports are stored as they came: de-identify them first")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _told(counts: Counts) -> str:
+    parts = [
+        _count(counts.pairs, "pair"),
+        f"{_count(counts.images_without_report, 'image')} without a report",
+        f"{_count(counts.reports_without_image, 'report')} without an image",
+        _refused(counts.refused_files, "file"),
+    ]
+    if counts.refused_reports:
+        parts.append(_refused(counts.refused_reports, "report row"))
+    return ", ".join(parts)
+
+
+def _refused(reasons: Mapping[str, int], noun: str) -> str:
+    listed = f" ({_listed(reasons)})" if reasons else ""
+    return f"{_count(sum(reasons.values()), noun)} refused{listed}"
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or "none"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+@cli.command()
+def label(
+    store: StoreFolder,
+    truth: Annotated[
+        Path, typer.Option(help="CSV file with sop_instance_uid or accession_number, and the labels.")
+    ],
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A label to take; labels.covid is an entry of a JSON column. Default: all plain ones."
+        ),
+    ] = None,
+    home: Home = HOME,
+) -> None:
+    """Put ground truth beside a store, for evaluation only; training never reads it."""
+    opened = Store(store)
+    pseudonyms = open_pseudonyms(home.expanduser(), create=False)
+    joined = join_truth(opened, truth, columns=column or [], pseudonyms=pseudonyms)
+    write_labels(store, joined.labels)
+    names = ", ".join(joined.labels.column_names[1:])
+    typer.echo(
+        f"{opened.name}: {joined.labels.num_rows:,} of {_count(len(opened), 'row')} labelled ({names}); "
+        f"{_count(joined.num_unmatched, 'line')} of {truth.name} without a row"
+    )
+
+
+@cli.command()
+def show(
+    store: Annotated[Path, typer.Argument(help="Folder of the store.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Count what a store holds: splits, modalities, views, report lengths, patients."""
+    summary = summarise(store)
+    typer.echo(summary.model_dump_json(indent=2) if as_json else _page(summary))
+
+
+def _page(summary: Summary) -> str:
+    words = summary.report_words
+    lines = {
+        "store": f"{summary.name}, images of {summary.image_size} x {summary.image_size}",
+        "rows": f"{summary.rows:,} ({_count(summary.pairs, 'pair')}, {_count(summary.images, 'image')}, "
+        f"{_count(words.reports, 'report')})",
+        "patients": f"{summary.patients:,} ({_listed(summary.patients_by_split)})",
+        "split": _listed(summary.rows_by_split),
+        "modality": _listed(summary.rows_by_modality),
+        "view": _listed(summary.rows_by_view),
+        "report words": f"shortest {words.shortest}, median {words.median}, longest {words.longest:,}",
+        "labels": ", ".join(summary.labels) or "none",
+        "rejected": _listed(summary.rejected),
+        "digest": summary.digest,
+    }
+    return "\n".join(f"{title:<14}{text}" for title, text in lines.items())
+
+
+def main() -> None:
+    """Run `fedvlp-site`."""
+    run_command(cli, "fedvlp-site")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""From a folder of DICOM files and reports to a store: survey, read, pair, place, write.
+
+Images wait in a nameless scratch file beside the store while pairing decides their order, so memory holds
+headers and reports only, and a killed ingest leaves nothing that could be taken for a store.
+"""
+
+import errno
+import os
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from client.ingest.dicom import DicomImage, Header, read_image, scan
+from client.ingest.pairing import Pairing, pair
+from client.ingest.placement import Place, place
+from client.ingest.pseudonyms import Pseudonyms, Shares
+from client.ingest.rejected import REJECTED, Reason, Refusal, write_rejected
+from client.ingest.reports import COLUMNS, Report, read_reports
+from client.ingest.workers import read_all
+from common.errors import ConfigurationError, InputRefusedError
+from common.store import IMAGES, INDEX, LABELS, MANIFEST, Images, Row, write_store
+from common.text.sections import merge_sections, parse_sections
+
+SMALLEST_IMAGE, LARGEST_IMAGE = 16, 1024
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+OURS = (MANIFEST, IMAGES, INDEX, LABELS, REJECTED)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a hospital hands to ingest."""
+
+    dicom: Path
+    reports: Sequence[Path] = ()
+    columns: Mapping[str, str] = field(default_factory=lambda: {column: column for column in COLUMNS})
+    """Our report column -> theirs, "" where they have none."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What ingest is to make of it."""
+
+    store: Path
+    name: str
+    image_size: int
+    """Side of the square in pixels, 16 to 1024."""
+    shares: Shares = field(default_factory=Shares)
+
+    def __post_init__(self) -> None:
+        if not SMALLEST_IMAGE <= self.image_size <= LARGEST_IMAGE:
+            raise ConfigurationError(
+                f"image size {self.image_size} is outside {SMALLEST_IMAGE} to {LARGEST_IMAGE}; "
+                "give the one of the project's spec"
+            )
+        if not NAME.fullmatch(self.name):
+            raise ConfigurationError(
+                f"name {self.name!r}: use 1 to 63 letters, digits, dots, hyphens or underscores, "
+                "a letter or digit first"
+            )
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What there is to read, and what was refused at sight."""
+
+    folder: Path
+    files: Sequence[Path]
+    """In byte order of their paths."""
+    reports: Sequence[Report]
+    refused_files: Sequence[Refusal]
+    refused_reports: Sequence[Refusal]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Where every input went; a file counts in one of `pairs`, `images_without_report`, `refused_files`."""
+
+    pairs: int
+    """Images with a report."""
+    images_without_report: int
+    reports_without_image: int
+    refused_files: dict[str, int]
+    """Reason code -> number of files under the DICOM folder."""
+    refused_reports: dict[str, int]
+    """Reason code -> number of rows of the report files."""
+
+
+def survey(source: Source, target: Target) -> Survey:
+    """Read the reports and list the files; no pixel is read and nothing is written.
+
+    Raises:
+        ConfigurationError: the store's place is taken by something else, or a path or a column is wrong.
+        InputRefusedError: there is no file, or a report file cannot be read.
+    """
+    _require_free(target.store, source)
+    if not source.dicom.is_dir():
+        raise ConfigurationError(f"{source.dicom} is not a folder; give the folder of DICOM files as --dicom")
+    reports: list[Report] = []
+    refused_reports: list[Refusal] = []
+    for path in source.reports:
+        read, refused = read_reports(path, source.columns)
+        reports += read
+        refused_reports += refused
+    leave_out = frozenset(path.resolve() for path in source.reports)
+    files, refused_files = scan(source.dicom, leave_out=leave_out)
+    if not files:
+        raise _nothing_found(source.dicom, refused_files)
+    return Survey(source.dicom, files, reports, refused_files, refused_reports)
+
+
+def _require_free(store: Path, source: Source) -> None:
+    if store.resolve().is_relative_to(source.dicom.resolve()):
+        raise ConfigurationError(f"{store} lies inside the DICOM folder; give a --store outside of it")
+    if not store.exists():
+        return
+    if not store.is_dir():
+        raise ConfigurationError(f"{store} is a file; give a new folder as --store")
+    if not (store / MANIFEST).exists() and not all(_is_ours(entry.name) for entry in store.iterdir()):
+        raise ConfigurationError(
+            f"{store} exists and is not a store; give a new folder as --store, or empty this one"
+        )
+
+
+def _is_ours(name: str) -> bool:
+    return name in OURS or _is_unfinished(name)
+
+
+def _is_unfinished(name: str) -> bool:
+    """Tell whether `name` is what `whole_file` leaves of a store's file when it is killed."""
+    return name.startswith(tuple(f".{ours}." for ours in OURS))
+
+
+def _nothing_found(folder: Path, refused: Iterable[Refusal]) -> InputRefusedError:
+    reasons = ", ".join(f"{reason} {count}" for reason, count in _by_reason(refused).items())
+    return InputRefusedError(
+        f"no DICOM image under {folder} ({reasons or 'it is empty'}); nothing was written, "
+        "give the folder that holds the images as --dicom"
+    )
+
+
+def ingest(
+    found: Survey,
+    target: Target,
+    pseudonyms: Pseudonyms,
+    *,
+    workers: int,
+    after_file: Callable[[], None] = lambda: None,
+) -> Counts:
+    """Build the store; the same input, secret and shares give the same bytes, whatever `workers` is.
+
+    An older store in its place is replaced, but only once there is something to replace it with.
+
+    Args:
+        found: what to read; see `survey`.
+        target: the store to write.
+        pseudonyms: the site's.
+        workers: number of processes that decode.
+        after_file: called after each file, for progress.
+
+    Raises:
+        InputRefusedError: not one image could be used.
+        ConfigurationError: the disk is full.
+    """
+    with _folder(target.store), tempfile.TemporaryFile(dir=target.store) as scratch:
+        images: list[Header] = []
+        refused_files = list(found.refused_files)
+        for file, outcome in _outcomes(found.files, target.image_size, workers):
+            if isinstance(outcome, Reason):
+                refused_files.append(Refusal(os.path.relpath(file, found.folder), outcome))
+            else:
+                images.append(outcome.header)
+                scratch.write(outcome.pixels.tobytes())
+            after_file()
+        if not images:
+            raise _nothing_found(found.folder, refused_files)
+        pairing = pair(images, found.reports)
+        refused_reports = [*found.refused_reports, *pairing.refused]
+        write_rejected(target.store, [*refused_files, *refused_reports])
+        places = place(images, found.reports, pairing, pseudonyms)
+        rows = _rows(places, images, found.reports, target, scratch)
+        write_store(target.store, name=target.name, image_size=target.image_size, rows=rows)
+    return _counts(pairing, refused_files, refused_reports)
+
+
+@contextmanager
+def _folder(store: Path) -> Iterator[None]:
+    """Make the folder, or sweep out what a killed ingest left; take it away if nothing comes into it."""
+    store.mkdir(parents=True, exist_ok=True)
+    for entry in store.iterdir():
+        if _is_unfinished(entry.name):
+            entry.unlink()
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ConfigurationError(f"the disk of {store} is full; make room and ingest again") from None
+        raise
+    finally:
+        if not any(store.iterdir()):
+            store.rmdir()
+
+
+def _outcomes(files: Sequence[Path], size: int, workers: int) -> Iterator[tuple[Path, DicomImage | Reason]]:
+    """Read the files in order; of an instance that comes twice the first file counts."""
+    seen: set[str] = set()
+    for file, outcome in zip(
+        files, read_all(files, partial(read_image, size=size), workers=workers), strict=True
+    ):
+        if isinstance(outcome, Reason):
+            yield file, outcome
+        elif outcome.header.instance_uid in seen:
+            yield file, Reason.DUPLICATE_INSTANCE
+        else:
+            seen.add(outcome.header.instance_uid)
+            yield file, outcome
+
+
+def _rows(
+    places: Iterable[Place],
+    images: Sequence[Header],
+    reports: Sequence[Report],
+    target: Target,
+    scratch: BinaryIO,
+) -> Iterator[Row]:
+    sections = [parse_sections(report.text) for report in reports]
+    for spot in places:
+        image = None if spot.image is None else images[spot.image]
+        yield Row(
+            instance=spot.instance,
+            study=spot.study,
+            patient=spot.patient,
+            image=None if spot.image is None else _pixels(scratch, target.image_size, spot.image),
+            modality=image.modality if image else "",
+            view=image.view if image else "",
+            split=target.shares.split(spot.patient),
+            sections=merge_sections(sections[report] for report in spot.reports),
+        )
+
+
+def _pixels(scratch: BinaryIO, size: int, number: int) -> Images:
+    scratch.seek(number * size * size)
+    return np.frombuffer(scratch.read(size * size), np.uint8).reshape(size, size)
+
+
+def _counts(pairing: Pairing, files: Iterable[Refusal], rows: Iterable[Refusal]) -> Counts:
+    pairs = sum(bool(reports) for reports in pairing.reports_of)
+    return Counts(
+        pairs=pairs,
+        images_without_report=len(pairing.reports_of) - pairs,
+        reports_without_image=len(pairing.unpaired),
+        refused_files=_by_reason(files),
+        refused_reports=_by_reason(rows),
+    )
+
+
+def _by_reason(refused: Iterable[Refusal]) -> dict[str, int]:
+    return dict(sorted(Counter(refusal.reason.value for refusal in refused).items()))

@@ -1,0 +1,72 @@
+"""What did not enter a store, and why; the list stays in the hospital, beside the store."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from common.files import whole_file
+
+REJECTED = "rejected.parquet"
+SCHEMA = pa.schema([pa.field("file", pa.string()), pa.field("reason", pa.string())])
+
+
+class Reason(StrEnum):
+    """Why a file or a row of a report file was refused; the values are stable, scripts may read them."""
+
+    UNREADABLE = "unreadable"  # the system does not let us open it, or it is a broken link
+    NOT_A_FILE = "not_a_file"  # a pipe, a socket, a device
+    LINKED_FOLDER = "linked_folder"  # links to folders are not followed: they may run in circles
+    NOT_DICOM = "not_dicom"
+    MALFORMED = "malformed"  # DICOM whose elements cannot be parsed
+    TRUNCATED = "truncated"  # an image that ends before its pixels do
+    NO_PIXELS = "no_pixels"  # a DICOM object that is no image
+    NO_PATIENT = "no_patient"  # PatientID (or the report's patient_id) is missing
+    NO_STUDY = "no_study"  # neither AccessionNumber nor StudyInstanceUID
+    NO_INSTANCE = "no_instance"  # SOPInstanceUID is missing
+    TOO_LARGE = "too_large"  # more pixels than any radiograph has
+    UNSUPPORTED_SYNTAX = "unsupported_syntax"  # no decoder for this transfer syntax
+    UNDECODABLE = "undecodable"  # the decoder refused the pixels
+    DECODER_CRASHED = "decoder_crashed"  # the decoder took its process with it
+    DUPLICATE_INSTANCE = "duplicate_instance"  # this SOPInstanceUID came before, in sorted order of paths
+
+    EMPTY_REPORT = "empty_report"
+    MALFORMED_ROW = "malformed_row"  # more or fewer fields than the header has
+    OTHER_PATIENT = "other_patient"  # the report's patient is not the patient of its images
+    SEVERAL_PATIENTS = "several_patients"  # its images, or its patient_id, belong to more than one patient
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One file, or one row of a report file."""
+
+    place: str
+    """Path relative to the DICOM folder, or `reports.csv:12` for the row that ends on line 12."""
+    reason: Reason
+
+
+def write_rejected(folder: Path, refusals: Iterable[Refusal]) -> None:
+    """Write `rejected.parquet`, sorted, readable by its owner only: file names may name a patient."""
+    rows = sorted((_printable(refusal.place), refusal.reason.value) for refusal in refusals)
+    table = pa.table(
+        [pa.array([row[column] for row in rows], pa.string()) for column in (0, 1)], schema=SCHEMA
+    )
+    with whole_file(folder / REJECTED, mode=0o600) as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+def count_rejected(folder: Path) -> dict[str, int]:
+    """Reason -> number of files and rows, by reason; {} where the store has no list."""
+    path = folder / REJECTED
+    if not path.exists():
+        return {}
+    return dict(sorted(Counter(pq.read_table(path).column("reason").to_pylist()).items()))
+
+
+def _printable(place: str) -> str:
+    """Keep names that are not UTF-8 legible: the odd bytes become escapes."""
+    return place.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

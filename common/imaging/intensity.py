@@ -1,0 +1,94 @@
+"""From stored pixel values to grey: windows, percentiles, lookup tables, luminance.
+
+Every function returns float32 in [0, 1], 0 black and 1 white, unless its docstring says otherwise. Nothing
+here knows a file format.
+"""
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Grey = npt.NDArray[np.float32]
+"""Values in [0, 1]."""
+Values = npt.NDArray[np.number]
+"""Pixel values in any integer or float type."""
+WindowFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue. Source: ITU-R BT.601."""
+
+MAX_SAMPLES = 1 << 20
+"""Percentiles are estimated from at most about so many evenly spaced pixels."""
+
+
+def is_window(*, width: float, function: WindowFunction) -> bool:
+    """Tell whether `width` is one the standard allows: LINEAR from 1 on, the others above 0."""
+    return bool(np.isfinite(width)) and (width >= 1 if function == "LINEAR" else width > 0)
+
+
+def window(values: Values, *, center: float, width: float, function: WindowFunction = "LINEAR") -> Grey:
+    """Map the values around `center` to grey; the window's lower end is black, its upper end white.
+
+    Source: DICOM PS3.3 C.11.2.1.2 (LINEAR spans `width - 1` steps around `center - 0.5`).
+
+    Args:
+        values: (H, W) in the unit of `center` (Hounsfield for CT).
+        center: middle of the window.
+        width: see `is_window`.
+        function: LINEAR and LINEAR_EXACT clip at the ends; SIGMOID only approaches them.
+    """
+    shifted = values.astype(np.float32)
+    if function == "SIGMOID":
+        steepness = np.clip((shifted - center) * (-4.0 / width), -80, 80)
+        return np.asarray(1 / (1 + np.exp(steepness)), np.float32)
+    if function == "LINEAR_EXACT":
+        shifted -= center - width / 2
+        return np.clip(shifted / width, 0, 1, out=shifted)
+    if width == 1:
+        return (shifted > center - 0.5).astype(np.float32)
+    shifted -= center - 0.5 - (width - 1) / 2
+    return np.clip(shifted / (width - 1), 0, 1, out=shifted)
+
+
+def percentile_window(values: Values, *, low: float = 0.5, high: float = 99.5) -> Grey:
+    """Map the `low` to the `high` percentile to grey; an image of one value is black."""
+    step = max(1, int(np.ceil((values.size / MAX_SAMPLES) ** 0.5)))
+    black, white = (float(end) for end in np.percentile(values[::step, ::step], (low, high)))
+    return stretch(values, black=black, white=white)
+
+
+def stretch(values: Values, *, black: float, white: float) -> Grey:
+    """Map `black` to 0 and `white` to 1, straight between and clipped outside; all 0 where they are equal."""
+    if not white > black:
+        return np.zeros(values.shape, np.float32)
+    grey = values.astype(np.float32)
+    grey -= black
+    grey /= white - black
+    return np.clip(grey, 0, 1, out=grey)
+
+
+def look_up(values: Values, *, table: Values, first: int) -> Values:
+    """Replace each value by its entry in `table`, whose entry 0 belongs to the value `first`.
+
+    Values outside the table take its first or last entry. Source: DICOM PS3.3 C.11.1.1.1.
+    """
+    entry = np.clip(np.rint(values.astype(np.float64) - first), 0, len(table) - 1)
+    replaced: Values = table[entry.astype(np.intp)]
+    return replaced
+
+
+def luminance(colour: Values, *, white: float) -> Grey:
+    """(H, W, 3) red, green, blue in 0..`white` to (H, W) grey."""
+    grey = colour.astype(np.float32) @ np.asarray(LUMA, np.float32)
+    return stretch(grey, black=0, white=white)
+
+
+def invert(grey: Grey) -> Grey:
+    """Swap black and white; twice is the identity."""
+    return np.float32(1) - grey
+
+
+def quantise(grey: Grey) -> npt.NDArray[np.uint8]:
+    """Round [0, 1] to 0..255; the error is at most half a step."""
+    return np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)
