@@ -1,0 +1,238 @@
+"""`report.html`: one page that shows a run to a person and loads nothing from anywhere."""
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import plotly.offline
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from common.files import write_whole
+from server.report import course, results
+from server.report.panels import KIND_COLOURS, Group
+from server.report.records import (
+    Comparison,
+    Interval,
+    ModelRecord,
+    RoundRecord,
+    RunRecord,
+    SiteTotals,
+    read_comparison,
+    read_rounds,
+    read_run,
+)
+from server.report.summary import paragraph, tiles
+from server.report.verdict import judge, models_of, tasks_of
+from server.report.wording import bounds, decimals, in_bytes, in_seconds, thousands, titled
+
+REPORT_FILE = "report.html"
+_NO_LABELS = (
+    "No round has a zero-shot AUROC: either the spec asks no zero-shot task, "
+    "or no held-out patient is labelled for one."
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading of the page and the charts under it; `key` names the table that follows them, if any."""
+
+    heading: str
+    groups: Sequence[Group]
+    key: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading of a table; the cells are numbers unless they are `words`."""
+
+    title: str
+    detail: str = ""
+    words: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A text and a smaller one under it."""
+
+    text: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text; the first cell of a row is its name."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+
+
+def write_report(run: Path) -> Path:
+    """Write `report.html` in the folder `run` from the records there, and return its path.
+
+    Raises:
+        InputRefusedError: a record is missing or is not what this version writes.
+    """
+    page = render(read_run(run), read_rounds(run), read_comparison(run))
+    path = run / REPORT_FILE
+    write_whole(path, page.encode())
+    return path
+
+
+def render(run: RunRecord, rounds: Sequence[RoundRecord], comparison: Comparison | None) -> str:
+    """The whole page as HTML; the same records always give the same text."""
+    models = models_of(run, comparison)
+    verdict = judge(comparison) if comparison else None
+    sections = _sections(run, rounds, models)
+    library, drawing = plotly.offline.get_plotlyjs(), _asset("page.js")
+    return _template().render(
+        run=run,
+        summary=paragraph(run, rounds, verdict),
+        tiles=tiles(run, verdict),
+        sections=sections,
+        tables={"scores": _scores(models), "hospitals": _hospitals(run.sites, rounds)},
+        facts=_facts(run, comparison),
+        figures=_figures(sections),
+        kind_colours=KIND_COLOURS,
+        policy=_policy([library, drawing]),
+        style=Markup(_asset("page.css")),
+        library=Markup(library),
+        drawing=Markup(drawing),
+    )
+
+
+def _sections(run: RunRecord, rounds: Sequence[RoundRecord], models: Sequence[ModelRecord]) -> list[Section]:
+    sites = [site.name for site in run.sites]
+    by_round = results.auroc_by_round(rounds, run.final, models)
+    compared = results.comparison(models, tasks_of(models))
+    against = (
+        "Federated against central and local-only" if len(models) > 1 else "Final zero-shot AUROC by task"
+    )
+    made = [
+        Section("Zero-shot AUROC by round", by_round, note="" if by_round else _NO_LABELS),
+        Section(against, _present(compared), key="scores" if compared else ""),
+        Section("Retrieval within each hospital", results.retrieval(run.final.retrieval)),
+        Section("Losses by hospital", _present(course.losses(rounds, sites))),
+        Section("Seconds and bytes", [course.costs(run, rounds), course.steps(rounds)]),
+        Section("Hospitals", _present(course.answers(rounds, sites)), key="hospitals"),
+    ]
+    return [section for section in made if section.groups or section.key or section.note]
+
+
+def _present(group: Group | None) -> list[Group]:
+    return [group] if group else []
+
+
+def _figures(sections: Iterable[Section]) -> Markup:
+    """Every figure, in the order of the page, as JSON that may stand inside a script element."""
+    drawn = [
+        panel.figure.to_plotly_json()
+        for section in sections
+        for group in section.groups
+        for panel in group.panels
+    ]
+    text = json.dumps(drawn, separators=(",", ":"), allow_nan=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _policy(scripts: Iterable[str]) -> str:
+    """A content security policy under which these scripts run, no other does, and nothing is fetched."""
+    hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:"
+
+
+def _scores(models: Sequence[ModelRecord]) -> Table:
+    tasks = tasks_of(models)
+    first = {score.task: score for model in reversed(models) for score in model.final.zero_shot}
+    rows = []
+    for model in models:
+        scores = [model.final.task(task) for task in tasks]
+        estimates = [model.final.mean_auroc, *(score.auroc if score else None for score in scores)]
+        rows.append([Cell(model.name), *(_estimate(estimate) for estimate in estimates)])
+    return Table(
+        columns=[
+            Column("Model"),
+            Column("Mean", "95 % interval"),
+            *(
+                Column(titled(task), f"{first[task].positives} yes, {first[task].negatives} no")
+                for task in tasks
+            ),
+        ],
+        rows=rows,
+    )
+
+
+def _estimate(estimate: Interval | None) -> Cell:
+    return Cell(decimals(estimate.value if estimate else None), bounds(estimate))
+
+
+def _hospitals(sites: Sequence[SiteTotals], rounds: Sequence[RoundRecord]) -> Table:
+    private = any(site.epsilon is not None for site in sites)
+    columns = [
+        Column("Hospital"),
+        Column("Rows", "training"),
+        Column("Rows", "test"),
+        Column("Patients"),
+        Column("Examples", "all rounds"),
+        Column("Rounds", "completed"),
+        Column("Refused", "rounds"),
+        Column("Late", "rounds"),
+        Column("Training"),
+        Column("Sent"),
+        Column("Received"),
+        *([Column("ε", "spent")] if private else []),
+        Column("Why it did not answer", words=True),
+    ]
+    return Table(columns=columns, rows=[_hospital(site, rounds, private=private) for site in sites])
+
+
+def _hospital(site: SiteTotals, rounds: Sequence[RoundRecord], *, private: bool) -> list[Cell]:
+    turns = [turn for record in rounds if (turn := record.site(site.name))]
+    statuses = Counter(turn.status for turn in turns)
+    reasons = Counter(turn.reason for turn in turns if turn.status != "ok" and turn.reason)
+    texts = [
+        site.name,
+        *map(thousands, (site.train_rows, site.test_rows, site.patients, site.examples)),
+        *map(thousands, (site.rounds_completed, statuses["refused"], statuses["late"])),
+        in_seconds(site.seconds_training),
+        in_bytes(site.bytes_up),
+        in_bytes(site.bytes_down),
+        *([decimals(site.epsilon, 2)] if private else []),
+        "; ".join(f"{reason} ({count}×)" for reason, count in reasons.most_common()) or "–",
+    ]
+    return [Cell(text) for text in texts]
+
+
+def _facts(run: RunRecord, comparison: Comparison | None) -> list[tuple[str, str]]:
+    """What must be the same for the weights to come out the same, and the weights."""
+    compared = [("Seeds compared", ", ".join(map(str, comparison.seeds)))] if comparison else []
+    return [
+        ("Run", run.name),
+        ("Started", run.started.strftime("%Y-%m-%d %H:%M:%S %Z").strip()),
+        ("Engine", run.engine),
+        ("Seed", str(run.seed)),
+        *compared,
+        ("Parameters", thousands(run.parameters)),
+        ("Spec, SHA-256", run.spec_digest),
+        ("Weights, SHA-256", run.weights_sha256),
+    ]
+
+
+def _template() -> Template:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(_asset("template.html"))
+
+
+def _asset(name: str) -> str:
+    return files("server.report").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,315 @@
+"""What a run leaves behind to be read: `run.json`, `rounds.jsonl` and `comparison.json`.
+
+These models are the single definition of the three files: the round loop writes them, the report and the
+terminal table read them. Bytes are bytes, seconds are wall seconds, an interval is a 95 % one, and a measure
+that is not a finite number is written and read as null.
+"""
+
+import json
+import math
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from common.errors import InputRefusedError
+
+RUN_FILE = "run.json"
+ROUNDS_FILE = "rounds.jsonl"
+COMPARISON_FILE = "comparison.json"
+PHASES = ("training", "evaluation", "aggregation", "transfer", "checkpoint", "other")
+"""Where the wall time of a round goes, in the order it is drawn."""
+
+
+def _null_unless_finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Measure = Annotated[float | None, BeforeValidator(_null_unless_finite)]
+"""A measured number, or null where there was nothing to measure or the result was no finite number."""
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A ratio from 0 to 1."""
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{8,128}$")]
+"""Lower-case hex."""
+
+
+class Record(BaseModel):
+    """A frozen part of a file; a key that we do not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Interval(Record):
+    """An estimate with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ZeroShotScore(Record):
+    """One yes/no task; a task whose test patients are all of one class has no AUROC and is left out."""
+
+    task: str
+    auroc: Interval
+    """0.5 is chance."""
+    positives: NonNegativeInt
+    negatives: NonNegativeInt
+
+
+class RetrievalScore(Record):
+    """One direction of retrieval among the held-out pairs of one site."""
+
+    site: str
+    queries: NonNegativeInt
+    direction: Literal["image-to-report", "report-to-image"]
+    recall: dict[PositiveInt, Interval]
+    """Share of queries with a correct answer among the first k, by k."""
+    chance: dict[PositiveInt, Share]
+    """The same share for a random order, by k."""
+    percentile_rank: Interval
+    """Probability that a correct answer outranks a random wrong one: 0.5 is chance, 1 is best."""
+
+
+class FinalScores(Record):
+    """How good a model is in the end, on patients that no site trained on."""
+
+    zero_shot: tuple[ZeroShotScore, ...] = ()
+    mean_auroc: Interval | None = None
+    retrieval: tuple[RetrievalScore, ...] = ()
+
+    def task(self, name: str) -> ZeroShotScore | None:
+        """The score of the task `name`, or None where it was not asked."""
+        return next((score for score in self.zero_shot if score.task == name), None)
+
+
+class PhaseSeconds(Record):
+    """Wall seconds by phase; `total` is the whole round or run."""
+
+    training: NonNegativeFloat
+    evaluation: NonNegativeFloat
+    aggregation: NonNegativeFloat
+    transfer: NonNegativeFloat
+    checkpoint: NonNegativeFloat
+    other: NonNegativeFloat
+    total: NonNegativeFloat
+
+    def of(self, phase: str) -> float:
+        """Seconds of one of `PHASES`."""
+        return float(getattr(self, phase))
+
+
+class Traffic(Record):
+    """Bytes of all sites together: `up` left the hospitals, `down` came to them."""
+
+    up: NonNegativeInt
+    down: NonNegativeInt
+
+
+class SiteTotals(Record):
+    """What one hospital gave to the run and got from it."""
+
+    name: str
+    train_rows: NonNegativeInt
+    test_rows: NonNegativeInt
+    patients: NonNegativeInt
+    examples: NonNegativeInt
+    """Training examples processed, over all rounds."""
+    bytes_up: NonNegativeInt
+    bytes_down: NonNegativeInt
+    rounds_completed: NonNegativeInt
+    seconds_training: NonNegativeFloat
+    epsilon: NonNegativeFloat | None = None
+    """Privacy spent; null without privacy."""
+
+
+class RunRecord(Record):
+    """`run.json`: the whole run in one object."""
+
+    format: Literal[1] = 1
+    name: str
+    seed: int
+    engine: Literal["inprocess", "ray", "deployment"]
+    spec_digest: Digest
+    started: datetime
+    rounds: PositiveInt
+    """Rounds that the spec asks for."""
+    parameters: NonNegativeInt
+    sites: Annotated[tuple[SiteTotals, ...], Field(min_length=1)]
+    final: FinalScores
+    seconds: PhaseSeconds
+    bytes: Traffic
+    overhead_share: float
+    """(round wall time - training - evaluation) / training, over the run."""
+    weights_sha256: Digest
+
+
+class SiteRound(Record):
+    """One hospital in one round."""
+
+    name: str
+    status: Literal["ok", "refused", "late"]
+    reason: str | None = None
+    """Why it did not take part; null for `ok`."""
+    examples: NonNegativeInt = 0
+    seconds_training: NonNegativeFloat = 0.0
+    losses: dict[str, Measure] = {}
+    """Mean training loss of the round, by objective."""
+    validation: dict[str, Measure] = {}
+    """Loss on the site's validation patients, by objective; empty where it was not measured."""
+
+
+class RoundEvaluation(Record):
+    """The global model after a round; empty where the round was not evaluated or nothing is labelled."""
+
+    mean_auroc: Measure = None
+    zero_shot: dict[str, Measure] = {}
+
+
+class RoundRecord(Record):
+    """One line of `rounds.jsonl`."""
+
+    round: PositiveInt
+    sites: tuple[SiteRound, ...]
+    evaluation: RoundEvaluation
+    seconds: PhaseSeconds
+    bytes: Traffic
+    update_norm: Measure
+    """Euclidean length of the step that the global weights took."""
+    clipped_share: Measure
+    """Share of update values that the quantiser had to clip."""
+
+    def site(self, name: str) -> SiteRound | None:
+        """What the hospital `name` did in this round, or None if it was not asked."""
+        return next((site for site in self.sites if site.name == name), None)
+
+
+class CurvePoint(Record):
+    """A model on its way: AUROC after so many training examples."""
+
+    examples: NonNegativeInt
+    mean_auroc: Measure
+
+
+class ModelRecord(Record):
+    """One model of a comparison, trained for the same number of steps as the others."""
+
+    name: str
+    kind: Literal["federated", "central", "local"]
+    site: str | None = None
+    """The hospital that trained a local model alone; null for the other kinds."""
+    final: FinalScores
+    curve: tuple[CurvePoint, ...] = ()
+    seconds: NonNegativeFloat
+
+    @model_validator(mode="after")
+    def _names_its_site(self) -> Self:
+        if self.kind == "local" and self.site is None:
+            raise ValueError("a local model names its site")
+        return self
+
+
+class Comparison(Record):
+    """`comparison.json`: the federated model beside central and local-only training."""
+
+    models: Annotated[tuple[ModelRecord, ...], Field(min_length=1)]
+    seeds: tuple[int, ...]
+
+    @model_validator(mode="after")
+    def _names_each_model_once(self) -> Self:
+        names = [model.name for model in self.models]
+        kinds = [model.kind for model in self.models]
+        if len(set(names)) < len(names):
+            raise ValueError("two models have the same name")
+        if kinds.count("federated") != 1 or kinds.count("central") > 1:
+            raise ValueError("one federated model and at most one central model are compared")
+        return self
+
+
+def read_run(run: Path) -> RunRecord:
+    """Read `run.json` in the folder `run`.
+
+    Raises:
+        InputRefusedError: it is missing or not such a file.
+    """
+    return _parse(RunRecord, _text(run / RUN_FILE), where=str(run / RUN_FILE))
+
+
+def read_rounds(run: Path) -> tuple[RoundRecord, ...]:
+    """Read `rounds.jsonl` in the folder `run`, oldest round first.
+
+    Raises:
+        InputRefusedError: it is missing, holds no round, is cut off, or its rounds are out of order.
+    """
+    path = run / ROUNDS_FILE
+    text = _text(path).removesuffix("\n")
+    if not text.strip():
+        raise InputRefusedError(f"{path} holds no finished round; wait for the first round to end")
+    rounds = tuple(
+        _parse(RoundRecord, _whole(line, path, number), where=f"{path} line {number}")
+        for number, line in enumerate(text.split("\n"), start=1)
+    )
+    numbers = [record.round for record in rounds]
+    if numbers != sorted(set(numbers)):
+        raise InputRefusedError(
+            f"{path}: a round appears twice or out of order; run again with --resume to write it anew"
+        )
+    return rounds
+
+
+def read_comparison(run: Path) -> Comparison | None:
+    """Read `comparison.json` in the folder `run`; None where nothing was compared.
+
+    Raises:
+        InputRefusedError: it is there, but not such a file.
+    """
+    path = run / COMPARISON_FILE
+    return _parse(Comparison, _text(path), where=str(path)) if path.exists() else None
+
+
+_R = TypeVar("_R", bound=Record)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputRefusedError(f"{path} does not exist; name the --out folder of a run") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputRefusedError(
+            f"{path} cannot be read ({type(error).__name__}); name the --out folder of a run"
+        ) from None
+
+
+def _whole(line: str, path: Path, number: int) -> str:
+    try:
+        json.loads(line)
+    except json.JSONDecodeError:
+        raise InputRefusedError(
+            f"{path} line {number} is cut off or no JSON; run again with --resume, or delete that line"
+        ) from None
+    return line
+
+
+def _parse(kind: type[_R], text: str, *, where: str) -> _R:
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        at = ".".join(str(part) for part in first["loc"])
+        what = f"{at}: {first['msg']}" if at else first["msg"]
+        raise InputRefusedError(
+            f"{where} is not what this version writes ({' '.join(what.split())}); "
+            "run again with --resume to write it anew"
+        ) from None

@@ -1,0 +1,64 @@
+"""The comparison as a table in the terminal."""
+
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from server.report.records import ModelRecord, read_comparison, read_run
+from server.report.verdict import NEAR_CENTRAL, Verdict, judge, models_of, tasks_of
+from server.report.wording import decimals, titled, with_interval
+
+
+def comparison_table(run: Path) -> Table:
+    """Models against mean and per-task zero-shot AUROC, the verdict beneath.
+
+    Without `comparison.json` the federated model stands alone.
+
+    Raises:
+        InputRefusedError: `run.json` is missing, or one of the files is not what this version writes.
+    """
+    record, comparison = read_run(run), read_comparison(run)
+    models = models_of(record, comparison)
+    tasks = tasks_of(models)
+    table = Table(title="Zero-shot AUROC on held-out patients (0.5 is chance)", caption_justify="left")
+    table.add_column("model")
+    table.add_column("mean (95 % interval)", justify="right", no_wrap=True)
+    for task in tasks:
+        table.add_column(escape(titled(task)), justify="right")
+    for model in models:
+        table.add_row(*_row(model, tasks), style="bold" if model.kind == "federated" else "")
+    table.caption = "\n".join(_verdict_lines(judge(comparison))) if comparison else "nothing was compared"
+    return table
+
+
+def _row(model: ModelRecord, tasks: tuple[str, ...]) -> list[str]:
+    scores = [model.final.task(task) for task in tasks]
+    return [
+        escape(model.name),
+        with_interval(model.final.mean_auroc),
+        *(decimals(score.auroc.value if score else None) for score in scores),
+    ]
+
+
+def _verdict_lines(verdict: Verdict) -> list[str]:
+    lines = []
+    if verdict.ratio_to_central is not None:
+        sign = _sign(verdict.near_central)
+        lines.append(f"{sign} federated / central = {verdict.ratio_to_central:.3f} (goal {NEAR_CENTRAL:.2f})")
+    if verdict.best_local is not None and verdict.above_every_local is not None:
+        best = verdict.best_local
+        mean = decimals(best.final.mean_auroc.value if best.final.mean_auroc else None)
+        words = (
+            "above every local-only model"
+            if verdict.above_every_local
+            else "not above every local-only model"
+        )
+        lines.append(
+            f"{_sign(verdict.above_every_local)} federated is {words} (best: {escape(best.name)}, {mean})"
+        )
+    return lines or ["no labelled task, so there is nothing to compare"]
+
+
+def _sign(good: bool | None) -> str:
+    return "[green]✓[/green]" if good else "[red]✗[/red]"
