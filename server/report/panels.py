@@ -89,29 +89,27 @@ def short(name: str) -> str:
     return literal(name if fits else name[: _MOST_NAME_LETTERS - 1] + "…")
 
 
-def figure(traces: Sequence[go.Figure], *, height: int, x: str, y: str, **layout: Any) -> go.Figure:
-    """A figure in the house's style; `x` and `y` are axis titles with their units, `height` is in pixels."""
-    made = go.Figure(list(traces))
-    axis = {
-        "gridcolor": GRID,
-        "zeroline": False,
-        "linecolor": "#b6bec6",
-        "ticks": "",
-        "automargin": True,
-        "tickangle": 0,
+def figure(traces: Sequence[Any], *, height: int, x: str, y: str, **layout: Any) -> go.Figure:
+    """A figure in the house's style; `x` and `y` are axis titles with their units, `height` is in pixels.
+
+    `layout` goes over the style, for the axes key by key. Plotly gets it once, as an update costs 15 ms.
+    """
+    line = {"linecolor": "#b6bec6", "ticks": "", "tickangle": 0}
+    axis = {"gridcolor": GRID, "zeroline": False, "automargin": True, **line}
+    title = {"standoff": 8, "font": {"size": 12, "color": MUTED}}
+    style: dict[str, Any] = {
+        "template": "none",
+        "height": height,
+        "margin": {"l": 8, "r": 14, "t": 8, "b": 8},
+        "font": {"family": _FONT, "size": 12, "color": INK},
+        "showlegend": False,
+        "hoverlabel": {"bgcolor": "white", "bordercolor": "#b6bec6", "font": {"size": 12, "color": INK}},
     }
-    made.update_layout(
-        template="none",
-        height=height,
-        margin={"l": 8, "r": 14, "t": 8, "b": 8},
-        font={"family": _FONT, "size": 12, "color": INK},
-        showlegend=False,
-        hoverlabel={"bgcolor": "white", "bordercolor": "#b6bec6", "font": {"size": 12, "color": INK}},
-        xaxis={**axis, "title": {"text": x, "standoff": 8, "font": {"size": 12, "color": MUTED}}},
-        yaxis={**axis, "title": {"text": y, "standoff": 8, "font": {"size": 12, "color": MUTED}}},
-    )
-    made.update_layout(**layout)
-    return made
+    axes = {
+        name: {**axis, "title": {"text": words, **title}, **layout.pop(name, {})}
+        for name, words in (("xaxis", x), ("yaxis", y))
+    }
+    return go.Figure(data=list(traces), layout={**style, **axes, **layout})
 
 
 def round_axis(last: int) -> dict[str, Any]:

@@ -116,9 +116,8 @@ def _absent(rounds: Sequence[RoundRecord]) -> str:
     )
     if not refused and not late:
         return ""
-    return (
-        f"{counted(refused, 'answer was', 'answers were')} refused and {late} came too late; see Hospitals."
-    )
+    times = counted(refused + late, "time", "times")
+    return f"A hospital did not take part {times} ({refused} refused, {late} late); see Hospitals."
 
 
 def _mean_bytes(sites: Sequence[SiteTotals]) -> float:

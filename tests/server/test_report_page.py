@@ -249,7 +249,7 @@ def test_a_hospital_that_refused_every_round_is_seen(tmp_path: Path) -> None:
     cells = page.row("harbour")
     assert cells[5:8] == ["0", "20", "0"]
     assert cells[-1] == "the bundle is not approved here (20×)"
-    assert "20 answers were refused and 0 came too late" in page.text
+    assert "A hospital did not take part 20 times (20 refused, 0 late)" in page.text
     heatmap = next(trace for figure in page.figures for trace in figure["data"] if trace["type"] == "heatmap")
     assert heatmap["z"] == [[0] * 20, [0] * 20, [1] * 20]
 
@@ -268,6 +268,7 @@ def test_a_name_is_never_markup(tmp_path: Path, page: Page, name: str) -> None:
     hostile = page_of(tmp_path, sites=sites, late="st-brigid")
     assert [tag for tag, _ in hostile.tags] == [tag for tag, _ in page.tags]
     assert hostile.row(name)[1] == "310"
+    assert "<" not in hostile.scripts[0]
     labels = [text for figure in hostile.figures for text in figure["layout"]["yaxis"].get("ticktext", ())]
     assert not [label for label in labels if "<" in label]
 
