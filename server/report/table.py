@@ -2,12 +2,17 @@
 
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
 from server.report.records import ModelRecord, read_comparison, read_run
 from server.report.verdict import NEAR_CENTRAL, Verdict, judge, models_of, tasks_of
 from server.report.wording import decimals, titled, with_interval
+
+_NAME_LETTERS = 16
+_NUMBER_LETTERS = 5
+"""`0.842`: a narrow terminal breaks a heading before it cuts a number."""
 
 
 def comparison_table(run: Path) -> Table:
@@ -21,11 +26,18 @@ def comparison_table(run: Path) -> Table:
     record, comparison = read_run(run), read_comparison(run)
     models = models_of(record, comparison)
     tasks = tasks_of(models)
-    table = Table(title="Zero-shot AUROC on held-out patients (0.5 is chance)", caption_justify="left")
-    table.add_column("model")
+    table = Table(
+        title="Zero-shot AUROC on held-out patients (0.5 is chance)",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        padding=0,
+    )
+    longest = max(len(model.name) for model in models)
+    table.add_column("model", overflow="fold", min_width=min(longest, _NAME_LETTERS))
     table.add_column("mean (95 % interval)", justify="right", no_wrap=True)
     for task in tasks:
-        table.add_column(escape(titled(task)), justify="right")
+        table.add_column(escape(titled(task)), justify="right", overflow="fold", min_width=_NUMBER_LETTERS)
     for model in models:
         table.add_row(*_row(model, tasks), style="bold" if model.kind == "federated" else "")
     table.caption = "\n".join(_verdict_lines(judge(comparison))) if comparison else "nothing was compared"

@@ -66,10 +66,11 @@ def test_the_federated_model_comes_first(tmp_path: Path) -> None:
     assert kinds == ["federated", "central", "local", "local", "local"]
 
 
-def test_the_table_shows_every_number_and_both_verdicts(tmp_path: Path) -> None:
-    text = shown(write_run(tmp_path, run_json(), rounds_jsonl(), comparison_json()))
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_table_shows_every_number_and_both_verdicts(tmp_path: Path, width: int) -> None:
+    text = shown(write_run(tmp_path, run_json(), rounds_jsonl(), comparison_json()), width)
     for model in comparison_json()["models"]:
-        row = next(line for line in text.splitlines() if f" {model['name']} " in line)
+        row = next(line for line in text.splitlines() if line.startswith(f"{model['name']} "))
         mean = model["final"]["mean_auroc"]
         assert f"{mean['value']:.3f} ({mean['low']:.3f}–{mean['high']:.3f})" in row
         for score in model["final"]["zero_shot"]:
