@@ -8,11 +8,11 @@ from rich.table import Table
 
 from server.report.records import ModelRecord, read_comparison, read_run
 from server.report.verdict import NEAR_CENTRAL, Verdict, judge, models_of, tasks_of
-from server.report.wording import decimals, titled, with_interval
+from server.report.wording import bounds, decimals, titled
 
-_NAME_LETTERS = 16
+_MOST_NAME_LETTERS = 20
+"""With it, seven tasks fit 80 columns; a narrow terminal breaks headings before it cuts numbers."""
 _NUMBER_LETTERS = 5
-"""`0.842`: a narrow terminal breaks a heading before it cuts a number."""
 
 
 def comparison_table(run: Path) -> Table:
@@ -33,9 +33,9 @@ def comparison_table(run: Path) -> Table:
         show_edge=False,
         padding=0,
     )
-    longest = max(len(model.name) for model in models)
-    table.add_column("model", overflow="fold", min_width=min(longest, _NAME_LETTERS))
-    table.add_column("mean (95 % interval)", justify="right", no_wrap=True)
+    table.add_column("model", no_wrap=True)
+    table.add_column("mean", justify="right", no_wrap=True)
+    table.add_column("95 % interval", justify="right", no_wrap=True)
     for task in tasks:
         table.add_column(escape(titled(task)), justify="right", overflow="fold", min_width=_NUMBER_LETTERS)
     for model in models:
@@ -45,12 +45,18 @@ def comparison_table(run: Path) -> Table:
 
 
 def _row(model: ModelRecord, tasks: tuple[str, ...]) -> list[str]:
+    mean = model.final.mean_auroc
     scores = [model.final.task(task) for task in tasks]
     return [
-        escape(model.name),
-        with_interval(model.final.mean_auroc),
+        escape(_fitting(model.name)),
+        decimals(mean.value if mean else None),
+        bounds(mean),
         *(decimals(score.auroc.value if score else None) for score in scores),
     ]
+
+
+def _fitting(name: str) -> str:
+    return name if len(name) <= _MOST_NAME_LETTERS else f"{name[: _MOST_NAME_LETTERS - 1]}…"
 
 
 def _verdict_lines(verdict: Verdict) -> list[str]:

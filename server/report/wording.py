@@ -10,13 +10,6 @@ def decimals(value: float | None, places: int = 3) -> str:
     return "–" if value is None else f"{value:.{places}f}"
 
 
-def with_interval(estimate: Interval | None) -> str:
-    """`0.842 (0.810–0.871)`, or an en dash where there is none."""
-    if estimate is None:
-        return "–"
-    return f"{estimate.value:.3f} ({bounds(estimate)})"
-
-
 def bounds(estimate: Interval | None) -> str:
     """`0.810–0.871`, or nothing where there is no estimate."""
     return f"{estimate.low:.3f}–{estimate.high:.3f}" if estimate else ""
