@@ -140,9 +140,9 @@ def _array(record: ArrayRecord, key: str, dtype: type[Number]) -> npt.NDArray[Nu
     held = record.get(key)
     try:
         array = None if held is None else held.numpy()
-    except (ValueError, TypeError, EOFError, OSError):
+    except Exception:  # a hostile header makes numpy raise a dozen kinds, MemoryError among them
         array = None
-    if array is None or array.ndim != 1 or array.dtype != dtype:
+    if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype != dtype:
         raise IntegrityError(
             f"the message's '{key}' is not a vector of {np.dtype(dtype)}", outward="malformed message"
         )
