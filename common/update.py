@@ -122,8 +122,10 @@ def quantise(
         for begin in range(0, len(part), CHUNK):
             chunk = part[begin : begin + CHUNK] * np.float32(LEVELS / clip)
             clipped += int(np.count_nonzero(np.abs(chunk) > LEVELS))
-            chunk += chance.random(len(chunk), dtype=np.float32)
-            whole = np.clip(np.floor(chunk), -LEVELS, LEVELS)
+            np.clip(chunk, -LEVELS, LEVELS, out=chunk)
+            whole = np.floor(chunk)
+            # Adding the draw before the floor would round the sum: 2^-10 of a step too high near the bound.
+            whole += chance.random(len(chunk), dtype=np.float32) < chunk - whole
             quantised[start + begin : start + begin + len(chunk)] = whole.astype(np.int16)
         start += len(part)
     return quantised, clipped

@@ -1,0 +1,263 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from common.errors import IntegrityError, PolicyError
+from common.update import (
+    CHUNK,
+    LEVELS,
+    MAX_SITES,
+    Layout,
+    Vector,
+    Words,
+    add_packed,
+    answer_bytes,
+    centred,
+    digest_weights,
+    instruction_bytes,
+    mean_update,
+    pack,
+    quantise,
+    sum_names,
+)
+
+seeds = st.integers(0, 2**32 - 1)
+shapes = st.lists(st.lists(st.integers(1, 4), max_size=3).map(tuple), min_size=1, max_size=5)
+
+
+def layout_of(*sizes: int) -> Layout:
+    return Layout(tuple(f"t{i}" for i in range(len(sizes))), tuple((size,) for size in sizes))
+
+
+def rounded(
+    delta: Vector, clip: float = 1.0, *, seed: int = 0, site: str = "east", round_number: int = 1
+) -> np.ndarray:
+    clips = np.array([clip], np.float32)
+    quantised, _ = quantise(
+        delta, clips, layout_of(len(delta)), seed=seed, site=site, round_number=round_number
+    )
+    return quantised
+
+
+def sum_of(updates: list[np.ndarray]) -> Words:
+    total = np.zeros(len(updates[0]), dtype=np.uint32)
+    for update in updates:
+        add_packed(total, *pack(update))
+    return total
+
+
+def random_updates(seed: int, sites: int, coordinates: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return list(rng.integers(-LEVELS, LEVELS + 1, (sites, coordinates)).astype(np.int16))
+
+
+@given(shapes, seeds)
+def test_what_is_flattened_unflattens(shapes: list[tuple[int, ...]], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    weights = {f"t{i}": rng.normal(size=shape).astype(np.float32) for i, shape in enumerate(shapes)}
+    layout = Layout.of(weights)
+    flat = layout.flatten(weights)
+    again = layout.unflatten(flat)
+    assert layout.num_coordinates == len(flat) == sum(array.size for array in weights.values())
+    assert list(again) == list(weights)
+    for name, array in weights.items():
+        assert again[name].shape == array.shape
+        assert_array_equal(again[name], array)
+    assert digest_weights(again) == digest_weights(weights)
+
+
+def test_weights_of_another_model_are_refused() -> None:
+    weights = {"a": np.zeros((2, 3), np.float32), "b": np.zeros(2, np.float32)}
+    layout = Layout.of(weights)
+    layout.require(weights)
+    for other in (
+        {"b": weights["b"], "a": weights["a"]},
+        {"a": weights["a"]},
+        {"a": weights["a"].T, "b": weights["b"]},
+        {"a": weights["a"], "c": weights["b"]},
+    ):
+        with pytest.raises(IntegrityError, match="another model"):
+            layout.require(other)
+
+
+def test_a_digest_sees_names_shapes_order_and_every_bit() -> None:
+    a, b = np.zeros(6, np.float32), np.ones(6, np.float32)
+    tiny = b.copy()
+    tiny[5] = np.nextafter(np.float32(1), np.float32(2))
+    digests = [
+        digest_weights(weights)
+        for weights in (
+            {"a": a, "b": b},
+            {"b": b, "a": a},
+            {"a": a, "c": b},
+            {"a": a, "b": b.reshape(2, 3)},
+            {"a": a, "b": tiny},
+        )
+    ]
+    assert len(set(digests)) == len(digests)
+    assert digest_weights({"a": a, "b": b.reshape(2, 3).T.reshape(6)}) == digests[0]
+
+
+@pytest.mark.parametrize("value", [0.25, -0.75, 1000.5, 30000.25, -32766.5])
+def test_rounding_is_without_bias(value: float) -> None:
+    draws = 1_000_000
+    found = rounded(np.full(draws, value, np.float32), float(LEVELS))
+    share = value - math.floor(value)
+    assert set(np.unique(found)) == {math.floor(value), math.floor(value) + 1}
+    six_sigma = 6 * math.sqrt(share * (1 - share) / draws)
+    assert abs(found.mean(dtype=np.float64) - value) < six_sigma
+
+
+@given(seed=seeds, clip=st.floats(1e-4, 10), share=st.floats(0, 1))
+@settings(max_examples=40, deadline=None)
+def test_an_unclipped_coordinate_errs_by_at_most_one_step(seed: int, clip: float, share: float) -> None:
+    delta = np.random.default_rng(seed).uniform(-share * clip, share * clip, 500).astype(np.float32)
+    steps = delta.astype(np.float64) / np.float32(clip) * LEVELS
+    # A coordinate in float32 is itself known to 2^-9 of a step near the bound.
+    assert (np.abs(rounded(delta, clip, seed=seed) - steps) <= 1 + 2**-8).all()
+
+
+@pytest.mark.parametrize("whole", [-LEVELS, -1, 0, 1, 17, LEVELS])
+def test_whole_steps_stay_as_they_are(whole: int) -> None:
+    assert (rounded(np.full(1000, whole, np.float32), float(LEVELS)) == whole).all()
+
+
+def test_clipped_coordinates_are_counted_and_put_at_the_bound_of_their_tensor() -> None:
+    delta = np.array([0.5, -0.6, 0.4, 7.0, -0.1], np.float32)
+    clips = np.array([0.5, 0.05], np.float32)
+    quantised, clipped = quantise(delta, clips, layout_of(3, 2), seed=0, site="east", round_number=1)
+    assert clipped == 3
+    assert quantised[[0, 1, 3, 4]].tolist() == [LEVELS, -LEVELS, LEVELS, -LEVELS]
+    assert quantised[2] == pytest.approx(0.8 * LEVELS, abs=1)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", [0, 2])
+def test_an_update_that_is_not_finite_never_leaves(value: float, place: int) -> None:
+    delta = np.zeros(3, np.float32)
+    delta[place] = value
+    with pytest.raises(PolicyError, match="not finite") as caught:
+        rounded(delta)
+    assert caught.value.exit_code == 4
+
+
+def test_the_rounding_is_fixed_by_seed_site_and_round() -> None:
+    delta = np.random.default_rng(0).uniform(-1, 1, 100).astype(np.float32)
+    assert_array_equal(rounded(delta), rounded(delta))
+    others = [rounded(delta, seed=1), rounded(delta, site="west"), rounded(delta, round_number=2)]
+    assert all((other != rounded(delta)).any() for other in others)
+
+
+def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    delta = np.random.default_rng(0).uniform(-1, 1, 1000).astype(np.float32)
+    updates = random_updates(0, 3, 1000)
+    clips, layout = np.array([0.5, 2.0], np.float32), layout_of(300, 700)
+    results = []
+    for chunk in (CHUNK, 64):
+        monkeypatch.setattr("common.update.CHUNK", chunk)
+        quantised, clipped = quantise(delta, clips, layout, seed=0, site="east", round_number=1)
+        total = sum_of(updates)
+        results.append((quantised, clipped, total, mean_update(total, clips, layout, weight=3.0)))
+    for one, other in zip(*results, strict=True):
+        assert_array_equal(one, other)
+
+
+@given(seeds, st.integers(1, MAX_SITES), st.integers(1, 30))
+@settings(max_examples=30, deadline=None)
+def test_the_sum_of_packed_updates_is_the_sum_of_integers(seed: int, sites: int, coordinates: int) -> None:
+    updates = random_updates(seed, sites, coordinates)
+    assert_array_equal(centred(sum_of(updates)), np.sum(updates, axis=0, dtype=np.int64))
+
+
+@pytest.mark.parametrize("extreme", [-LEVELS, LEVELS])
+def test_as_many_sites_as_allowed_never_wrap(extreme: int) -> None:
+    assert MAX_SITES == 256
+    update = np.full(3, extreme, np.int16)
+    assert centred(sum_of([update] * MAX_SITES)).tolist() == [extreme * MAX_SITES] * 3
+
+
+def test_every_integer_of_16_bits_survives_packing() -> None:
+    every = np.arange(-(2**15), 2**15).astype(np.int16)
+    low, high = pack(every)
+    assert (low.dtype, high.dtype) == (np.uint16, np.uint8)
+    assert low.nbytes + high.nbytes == 3 * len(every)
+    assert_array_equal(centred(sum_of([every])), every)
+
+
+@given(seeds, st.randoms(use_true_random=False))
+@settings(max_examples=20, deadline=None)
+def test_the_sum_does_not_depend_on_the_order_of_answers(seed: int, random: object) -> None:
+    updates = random_updates(seed, 9, 20)
+    mixed = updates.copy()
+    random.shuffle(mixed)  # type: ignore[attr-defined]  # hypothesis types it as object
+    assert_array_equal(sum_of(mixed), sum_of(updates))
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        (np.zeros(3, np.uint16), np.zeros(4, np.uint8)),
+        (np.zeros(4, np.uint16), np.zeros(3, np.uint8)),
+        (np.zeros(5, np.uint16), np.zeros(5, np.uint8)),
+        (np.zeros(4, np.int16), np.zeros(4, np.uint8)),
+        (np.zeros(4, np.uint16), np.zeros(4, np.uint16)),
+        (np.zeros((4, 1), np.uint16), np.zeros((4, 1), np.uint8)),
+        (np.zeros(1, np.uint16), np.zeros(1, np.uint8)),
+    ],
+)
+def test_planes_that_do_not_fit_are_refused_and_the_total_is_untouched(
+    low: np.ndarray, high: np.ndarray
+) -> None:
+    total = np.arange(4, dtype=np.uint32)
+    low, high = low + 1, high + 1
+    with pytest.raises(IntegrityError, match="another length or type"):
+        add_packed(total, low, high)
+    assert total.tolist() == [0, 1, 2, 3]
+
+
+@given(seeds, st.integers(1, 20))
+@settings(max_examples=30, deadline=None)
+def test_the_mean_update_is_the_weighted_mean_within_a_step(seed: int, sites: int) -> None:
+    rng = np.random.default_rng(seed)
+    layout, clips = layout_of(7, 5), np.array([0.5, 0.01], np.float32)
+    bound = np.repeat(clips, layout.sizes)
+    deltas = rng.uniform(-1, 1, (sites, 12)).astype(np.float32) * bound
+    shares = rng.uniform(0.1, 1, sites).astype(np.float32)
+    updates = [
+        quantise(share * delta, clips, layout, seed=0, site=str(site), round_number=1)[0]
+        for site, (share, delta) in enumerate(zip(shares, deltas, strict=True))
+    ]
+    mean = mean_update(sum_of(updates), clips, layout, weight=float(shares.sum()))
+    step = bound / LEVELS * sites / shares.sum()
+    assert mean.dtype == np.float32
+    assert (np.abs(mean - np.average(deltas, axis=0, weights=shares)) <= step * 1.01).all()
+
+
+def test_a_known_mean() -> None:
+    total = sum_of([np.array([LEVELS, -LEVELS, 0], np.int16), np.array([LEVELS, 0, 0], np.int16)])
+    mean = mean_update(total, np.array([0.5], np.float32), layout_of(3), weight=2.0)
+    assert_allclose(mean, [0.5, -0.25, 0], rtol=1e-6)
+
+
+def test_the_names_of_the_sums_and_the_bytes_of_both_ways() -> None:
+    names = sum_names(["masked_image"])
+    assert names[:6] == (
+        "weight",
+        "examples",
+        "steps",
+        "clipped",
+        "training_microseconds",
+        "validation_microseconds",
+    )
+    assert [name for name in names if "/" in name] == [
+        "training/masked_image/rows",
+        "training/masked_image/loss",
+        "validation/masked_image/rows",
+        "validation/masked_image/loss",
+    ]
+    assert answer_bytes(1000, ["masked_image"]) == 3000 + 80
+    assert instruction_bytes(1000, 7) == 4028
