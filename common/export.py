@@ -6,6 +6,7 @@
 Shapes: B rows, S pixels a side, T word pieces, E embedding width.
 """
 
+import math
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
+from common.model.encoders import sine_positions
 from common.model.vlp import VLPModel
 from common.project import Project
 from common.spec import Spec
@@ -45,7 +47,10 @@ class FedVLP(PreTrainedModel):  # type: ignore[no-untyped-call]  # transformers 
         self.post_init()  # type: ignore[no-untyped-call]  # transformers is untyped
 
     def _init_weights(self, module: torch.nn.Module) -> None:
-        """Nothing: the towers set their own weights, and a checkpoint replaces them all."""
+        """Fill in positions: loading leaves memory that no file fills, and only weights are in the file."""
+        for name, positions in module.named_buffers(recurse=False):
+            assert name == "positions", "every buffer is computed here"
+            positions.copy_(sine_positions(math.isqrt(len(positions)), positions.shape[1]))
 
     def get_image_features(self, pixel_values: Tensor) -> Tensor:
         """(B, 1, S, S) grey values in 0..1 -> (B, E) unit rows."""

@@ -1,0 +1,57 @@
+"""What many tests stand on: three tiny hospitals, a public bank, and their project."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from tiny import IMAGE_SIZE, SITES, tiny_spec, tiny_store
+
+from common.data.corpus import Corpus, read_corpus
+from common.project import Project, create_project
+from common.spec import Spec
+from common.store import Store
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Training sets the number of threads of the process; put it back."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def spec() -> Spec:
+    """All three objectives, two anchors in a batch of six."""
+    return tiny_spec()
+
+
+@pytest.fixture(scope="session")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Store]:
+    """Three hospitals; read only."""
+    folder = tmp_path_factory.mktemp("stores")
+    return {site: tiny_store(folder / site, seed=number) for number, site in enumerate(SITES)}
+
+
+@pytest.fixture(scope="session")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The public bank; read only."""
+    return tiny_store(tmp_path_factory.mktemp("public") / "bank", seed=99, rows=12)
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory, spec: Spec, bank: Store) -> Project:
+    """The project of the tiny spec; read only."""
+    return create_project(tmp_path_factory.mktemp("approved") / "project", spec, sites=[*SITES], bank=bank)
+
+
+@pytest.fixture(scope="session")
+def corpus(project: Project, stores: dict[str, Store]) -> Corpus:
+    """Training rows of the first hospital."""
+    return read_corpus(stores["east"], "train", project.tokenizer, image_size=IMAGE_SIZE)
+
+
+@pytest.fixture(scope="session")
+def anchors(project: Project, bank: Store) -> Corpus:
+    """All rows of the bank."""
+    return read_corpus(bank, None, project.tokenizer, image_size=IMAGE_SIZE)
