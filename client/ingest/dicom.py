@@ -15,10 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
 from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
+from pydicom.pixels.utils import get_expected_length
+from pydicom.uid import JPEGLSTransferSyntaxes, JPEGTransferSyntaxes
 
 from client.ingest.rejected import Reason, Refusal
 from common.imaging.geometry import square_resize
@@ -38,6 +41,11 @@ from common.imaging.intensity import (
 
 MAX_PIXELS = 1 << 27
 """Per frame; the largest mammograms have about 2^25."""
+
+END_OF_IMAGE = b"\xff\xd9"
+"""Marker with which a JPEG stream ends. Source: ITU-T T.81, table B.1; T.87 for JPEG-LS."""
+MAX_TRAILER = 64
+"""Bytes within which the marker is looked for: encoders pad."""
 
 RADIOGRAPHS = frozenset({"CR", "DX", "MG", "RF", "RG", "XA", "PX", "IO"})
 MODALITIES = RADIOGRAPHS | {
@@ -151,12 +159,32 @@ def _decode(dataset: Dataset, header: Header, size: int) -> DicomImage | Reason:
             return Reason.UNSUPPORTED_SYNTAX
         if int(dataset.Rows) * int(dataset.Columns) > MAX_PIXELS:
             return Reason.TOO_LARGE
+        if _is_cut(dataset):
+            return Reason.TRUNCATED
         grey = render(dataset, modality=header.modality)
         if not np.isfinite(grey).all():
             return Reason.UNDECODABLE
         return DicomImage(header, quantise(square_resize(grey, size)))
     except Exception:
         return Reason.UNDECODABLE
+
+
+def _is_cut(dataset: Dataset) -> bool:
+    """Tell whether pixels are missing; libjpeg would fill them with grey and report success."""
+    if "PixelData" not in dataset:
+        return False
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated:
+        return len(dataset.PixelData) < get_expected_length(dataset)
+    if syntax not in (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes):
+        return False
+    frames = _num_frames(dataset)
+    stream = get_frame(dataset.PixelData, frames // 2, number_of_frames=frames)
+    return END_OF_IMAGE not in stream[-MAX_TRAILER:]
+
+
+def _num_frames(dataset: Dataset) -> int:
+    return max(1, int(dataset.get("NumberOfFrames") or 1))
 
 
 def _has_decoder(dataset: Dataset) -> bool:
@@ -202,7 +230,7 @@ def render(dataset: Dataset, *, modality: str) -> Grey:
     Hounsfield units gets the soft-tissue window, other images of 8 bits their full range unless they are
     radiographs, everything else the percentiles 0.5 to 99.5.
     """
-    frame = int(dataset.get("NumberOfFrames") or 1) // 2
+    frame = _num_frames(dataset) // 2
     decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
     values, meaning = decoder.as_array(dataset, index=frame)
     photometric = str(meaning["photometric_interpretation"])

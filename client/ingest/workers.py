@@ -48,12 +48,17 @@ def read_all(paths: Sequence[Path], read: Callable[[Path], T], *, workers: int) 
 
 def _one_by_one(paths: Sequence[Path], read: Callable[[Path], T]) -> list[T | Reason]:
     results: list[T | Reason] = []
-    for path in paths:
-        with _pool(1) as pool:
+    pool = _pool(1)
+    try:
+        for path in paths:
             try:
                 results += pool.submit(_read_chunk, read, [path]).result()
             except BrokenProcessPool:
                 results.append(Reason.DECODER_CRASHED)
+                pool.shutdown()
+                pool = _pool(1)
+    finally:
+        pool.shutdown()
     return results
 
 

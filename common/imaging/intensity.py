@@ -42,13 +42,12 @@ def window(values: Values, *, center: float, width: float, function: WindowFunct
     if function == "SIGMOID":
         steepness = np.clip((shifted - center) * (-4.0 / width), -80, 80)
         return np.asarray(1 / (1 + np.exp(steepness)), np.float32)
-    if function == "LINEAR_EXACT":
-        shifted -= center - width / 2
-        return np.clip(shifted / width, 0, 1, out=shifted)
-    if width == 1:
-        return (shifted > center - 0.5).astype(np.float32)
-    shifted -= center - 0.5 - (width - 1) / 2
-    return np.clip(shifted / (width - 1), 0, 1, out=shifted)
+    shifted -= center - width / 2
+    span = width if function == "LINEAR_EXACT" else width - 1
+    if span == 0:
+        return (shifted > 0).astype(np.float32)
+    shifted /= span
+    return np.clip(shifted, 0, 1, out=shifted)
 
 
 def percentile_window(values: Values, *, low: float = 0.5, high: float = 99.5) -> Grey:

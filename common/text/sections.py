@@ -89,11 +89,16 @@ def training_text(sections: Mapping[str, str]) -> str:
     return "\n".join(chosen or [text for text in sections.values() if text])
 
 
-_BREAK = re.compile(r"[.!?]+[\"')\]]*\s+|\n[ \t\r]*\n\s*|\n(?=\s*(?:\d{1,2}[.)]|[-*•])\s)")
+_BREAK = re.compile(
+    # Each alternative starts where a run starts, so that a report of dots or line breaks stays linear.
+    r"(?<![.!?])[.!?]+[\"')\]]*\s+|\n[ \t\r]*\n\s*|\n(?=[ \t]*(?:\d{1,2}[.)]|[-*•])\s)"
+)
 _ABBREVIATED = re.compile(
     r"(?:^|[\s(])(?:dr|mr|mrs|ms|prof|st|vs|approx|resp|cf|e\.g|i\.e|et al|[a-z])\.$", re.IGNORECASE
 )
 _NUMBER_FOLLOWS = re.compile(r"(?:^|[\s(])(?:no|nr|fig|figs|vol|ref)\.$", re.IGNORECASE)
+LONGEST_ABBREVIATION = 16
+"""Characters before a full stop that decide whether it ends a sentence."""
 _LIST_NUMBER = re.compile(r"^\s*\(?\d{1,2}[.)]$")
 _LIST_MARK = re.compile(r"^\s*(?:\(?\d{1,2}[.)]|[-*•])\s+")
 
@@ -106,17 +111,18 @@ def split_sentences(text: str) -> list[str]:
     """
     sentences, start = [], 0
     for match in _BREAK.finditer(text):
-        candidate = text[start : match.end()].strip()
-        if match[0].lstrip()[:1] and not _ends_sentence(candidate, text[match.end() : match.end() + 1]):
+        ending = text[max(start, match.start() - LONGEST_ABBREVIATION) : match.end()].rstrip()
+        following = text[match.end() : match.end() + 1]
+        if match[0][0] != "\n" and not _ends_sentence(ending, following):
             continue
-        sentences.append(candidate)
+        sentences.append(text[start : match.end()])
         start = match.end()
     sentences.append(text[start:])
     plain = (" ".join(_LIST_MARK.sub("", sentence).split()) for sentence in sentences)
     return [sentence for sentence in plain if sentence]
 
 
-def _ends_sentence(candidate: str, following: str) -> bool:
-    if _LIST_NUMBER.match(candidate) or _ABBREVIATED.search(candidate):
+def _ends_sentence(ending: str, following: str) -> bool:
+    if _LIST_NUMBER.match(ending) or _ABBREVIATED.search(ending):
         return False
-    return not (following.isdigit() and _NUMBER_FOLLOWS.search(candidate))
+    return not (following.isdigit() and _NUMBER_FOLLOWS.search(ending))

@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import pytest
+from ingest_samples import write_reports
+
+from client.ingest.rejected import Reason, Refusal
+from client.ingest.reports import parse_column_map, read_reports
+from common.errors import ConfigurationError, InputRefusedError
+
+PLAIN = parse_column_map([])
+HEADER = "accession_number,patient_id,study_date,sop_instance_uids,report\n"
+
+
+def table(folder: Path, text: str, encoding: str = "utf-8") -> Path:
+    path = folder / "reports.csv"
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_byte_order_mark_makes_no_difference(tmp_path: Path, encoding: str) -> None:
+    (report,), refused = read_reports(table(tmp_path, HEADER + "A1,P1,,1.2,Größe 2 cm", encoding), PLAIN)
+    assert (report.accession, report.patient_id, report.instance_uids) == ("A1", "P1", ("1.2",))
+    assert (report.text, refused) == ("Größe 2 cm", [])
+
+
+def test_a_report_keeps_its_lines_and_quotes_whatever_its_length(tmp_path: Path) -> None:
+    text = 'Line one, "quoted"\nline two\r\n' + "x" * 300_000
+    path = write_reports(tmp_path / "reports.csv", [{"accession_number": "A1", "report": text}])
+    (report,), _ = read_reports(path, PLAIN)
+    assert report.text == text
+
+
+@pytest.mark.parametrize("separator", [" ", "; ", ",", "\\", "|"])
+def test_instances_may_be_separated_in_any_usual_way(tmp_path: Path, separator: str) -> None:
+    row = {"sop_instance_uids": f"1.2{separator}1.3{separator}1.2", "report": "x"}
+    (report,), _ = read_reports(write_reports(tmp_path / "reports.csv", [row]), PLAIN)
+    assert report.instance_uids == ("1.2", "1.3")
+
+
+def test_a_refused_row_is_named_by_file_and_line(tmp_path: Path) -> None:
+    rows = 'A1,P1,,,"two\nlines"\nA2,P2,,,  \nA3,P3\nA4,P4,,,unquoted, comma\nA5,P5,,,fine,,\n'
+    reports, refused = read_reports(table(tmp_path, HEADER + rows), PLAIN)
+    assert [report.accession for report in reports] == ["A1", "A5"]
+    assert refused == [
+        Refusal("reports.csv:4", Reason.EMPTY_REPORT),
+        Refusal("reports.csv:5", Reason.MALFORMED_ROW),
+        Refusal("reports.csv:6", Reason.MALFORMED_ROW),
+    ]
+
+
+def test_columns_may_have_other_names_or_be_absent(tmp_path: Path) -> None:
+    columns = parse_column_map(["report=befund", "accession_number=Auftrag", "sop_instance_uids="])
+    path = table(tmp_path, "Auftrag;ignored,befund,patient_id,Auftrag\nx,text,P1,A1\n")
+    (report,), _ = read_reports(path, columns)
+    assert (report.accession, report.text, report.instance_uids) == ("A1", "text", ())
+
+
+@pytest.mark.parametrize("entry", ["report", "=x", "nonsense=x", "report="])
+def test_a_map_that_means_nothing_is_refused(entry: str) -> None:
+    with pytest.raises(ConfigurationError, match="--map"):
+        parse_column_map([entry])
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "words"),
+    [
+        ("", ConfigurationError, "has no column 'accession_number', only an empty header"),
+        ("accession_number,patient_id,report\n", ConfigurationError, "has no column 'sop_instance_uids'"),
+        (HEADER.replace("study_date", "report"), ConfigurationError, "more than one column 'report'"),
+        (HEADER + 'A1,P1,,,"never closed\n', InputRefusedError, "after line 0 is no CSV"),
+    ],
+)
+def test_an_unusable_table_is_refused_in_one_line(
+    tmp_path: Path, content: str, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error) as refusal:
+        read_reports(table(tmp_path, content), PLAIN)
+    assert words in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_another_encoding_is_refused_rather_than_guessed(tmp_path: Path) -> None:
+    with pytest.raises(InputRefusedError, match="not UTF-8"):
+        read_reports(table(tmp_path, HEADER + "A1,P1,,,Größe\n", "latin-1"), PLAIN)
+
+
+def test_a_file_that_is_not_there_is_a_mistake_of_the_command(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="No such file"):
+        read_reports(tmp_path / "absent.csv", PLAIN)

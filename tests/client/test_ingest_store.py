@@ -1,0 +1,229 @@
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from ingest_samples import dataset, hospital, ramp, write_dicom, write_reports
+
+from client.ingest import build
+from client.ingest.build import Counts, Source, Target, ingest, survey
+from client.ingest.pseudonyms import Pseudonyms
+from client.ingest.rejected import REJECTED
+from common.errors import ConfigurationError, InputRefusedError
+from common.store import Store
+
+SECRET = Pseudonyms(b"s" * 32)
+
+
+def build_store(
+    dicom: Path, reports: list[Path], store: Path, *, workers: int = 1, secret: Pseudonyms = SECRET
+) -> Counts:
+    source, target = Source(dicom, reports), Target(store, "lakeside", 32)
+    return ingest(survey(source, target), target, secret, workers=workers)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def lakeside(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return hospital(tmp_path_factory.mktemp("lakeside"))
+
+
+@pytest.fixture(scope="module")
+def built(lakeside: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Counts]:
+    dicom, reports = lakeside
+    store = tmp_path_factory.mktemp("stores") / "store"
+    return store, build_store(dicom, [reports], store)
+
+
+def test_every_file_and_every_report_is_accounted_for(built: tuple[Path, Counts]) -> None:
+    store, counts = built
+    assert counts == Counts(
+        pairs=6,
+        images_without_report=6,
+        reports_without_image=1,
+        refused_files={"not_dicom": 1, "truncated": 1},
+        refused_reports={},
+    )
+    assert (len(Store(store)), len(Store(store).images)) == (13, 12)
+    assert pq.read_table(store / REJECTED).to_pylist() == [
+        {"file": "cut.dcm", "reason": "truncated"},
+        {"file": "notes.txt", "reason": "not_dicom"},
+    ]
+
+
+def test_each_image_stands_beside_its_own_report(built: tuple[Path, Counts]) -> None:
+    store = Store(built[0])
+    sections = dict(zip(store.column("instance"), store.sections(), strict=True))
+    for number in range(6):
+        first, second = (SECRET.instance(f"1.2.{number}.{image}") for image in range(2))
+        assert sections[first] == {"findings": f"Nodule of {number}.5 cm.", "impression": "Nodule."}
+        assert sections[second] == {}
+    assert sections[""] == {"report": "No image of this."}
+
+
+def test_pixels_follow_their_instance(lakeside: tuple[Path, Path], built: tuple[Path, Counts]) -> None:
+    store = Store(built[0])
+    row = list(store.column("instance")).index(SECRET.instance("1.2.3.1"))
+    image = store.images[store.column("image")[row]]
+    expected = build.read_image(lakeside[0] / "ACC3" / "IM1.dcm", size=32)
+    assert not isinstance(expected, build.Reason)
+    np.testing.assert_array_equal(image, expected.pixels)
+
+
+def test_the_same_input_gives_the_same_bytes_whatever_the_workers(
+    lakeside: tuple[Path, Path], built: tuple[Path, Counts], tmp_path: Path
+) -> None:
+    build_store(lakeside[0], [lakeside[1]], tmp_path / "again", workers=3)
+    assert contents(tmp_path / "again") == contents(built[0])
+
+
+def test_file_names_do_not_matter(
+    lakeside: tuple[Path, Path], built: tuple[Path, Counts], tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for number, path in enumerate(sorted(lakeside[0].glob("*/*.dcm"), reverse=True)):
+        shutil.copy(path, moved / f"{number:03}")
+    build_store(moved, [lakeside[1]], tmp_path / "store")
+    assert Store(tmp_path / "store").digest() == Store(built[0]).digest()
+
+
+def test_another_secret_gives_other_names_for_everything(
+    lakeside: tuple[Path, Path], built: tuple[Path, Counts], tmp_path: Path
+) -> None:
+    build_store(lakeside[0], [lakeside[1]], tmp_path / "other", secret=Pseudonyms(b"o" * 32))
+    ours, theirs = Store(built[0]), Store(tmp_path / "other")
+    for column in ("instance", "study", "patient"):
+        assert set(ours.column(column)) & set(theirs.column(column)) <= {""}
+
+
+def test_no_header_identifier_is_in_the_store(built: tuple[Path, Counts]) -> None:
+    index = repr(Store(built[0]).index.to_pylist()) + (built[0] / "store.json").read_text()
+    for identifier in ("MRN", "ACC", "Surname", "Given", "1.2."):
+        assert identifier not in index
+
+
+def test_a_patient_is_in_one_split_only(built: tuple[Path, Counts]) -> None:
+    store = Store(built[0])
+    pairs = set(zip(store.column("patient"), store.column("split"), strict=True))
+    assert len(pairs) == store.manifest.num_patients == 7
+
+
+def test_images_alone_make_a_store(lakeside: tuple[Path, Path], tmp_path: Path) -> None:
+    counts = build_store(lakeside[0], [], tmp_path / "store")
+    assert (counts.pairs, counts.images_without_report) == (0, 12)
+
+
+def test_a_repeated_instance_is_named_and_left_out(tmp_path: Path) -> None:
+    for name in ("b.dcm", "a.dcm", "c.dcm"):
+        write_dicom(tmp_path / "dicom" / name, instance="1.2.3" if name != "c.dcm" else "1.2.4")
+    counts = build_store(tmp_path / "dicom", [], tmp_path / "store")
+    assert counts.refused_files == {"duplicate_instance": 1}
+    assert pq.read_table(tmp_path / "store" / REJECTED).column("file").to_pylist() == ["b.dcm"]
+
+
+def test_several_reports_of_an_image_are_joined_section_by_section(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "dicom" / "a.dcm")
+    row = {"accession_number": "A1", "patient_id": "MRN1"}
+    first = write_reports(tmp_path / "1.csv", [row | {"report": "FINDINGS: One. IMPRESSION: First."}])
+    second = write_reports(tmp_path / "2.csv", [row | {"report": "FINDINGS: Two."}])
+    build_store(tmp_path / "dicom", [first, second], tmp_path / "store")
+    assert Store(tmp_path / "store").sections() == [{"findings": "One.\nTwo.", "impression": "First."}]
+
+
+def test_a_file_name_that_is_not_utf8_is_still_listed(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "dicom" / "a.dcm")
+    (tmp_path / "dicom" / os.fsdecode(b"x\xff")).write_text("no image")
+    build_store(tmp_path / "dicom", [], tmp_path / "store")
+    assert pq.read_table(tmp_path / "store" / REJECTED).column("file").to_pylist() == [r"x\xff"]
+
+
+def test_a_report_file_inside_the_image_folder_is_no_failed_image(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "a.dcm")
+    reports = write_reports(tmp_path / "reports.csv", [])
+    target = Target(tmp_path.with_name(f"{tmp_path.name}-store"), "lakeside", 32)
+    assert [path.name for path in survey(Source(tmp_path, [reports]), target).files] == ["a.dcm"]
+
+
+def test_another_folder_is_never_overwritten(lakeside: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ConfigurationError, match="is not a store"):
+        build_store(lakeside[0], [], tmp_path)
+    assert contents(tmp_path) == {"thesis.tex": b"years of work"}
+    with pytest.raises(ConfigurationError, match="is a file"):
+        build_store(lakeside[0], [], tmp_path / "thesis.tex")
+
+
+def test_a_store_does_not_go_into_the_folder_that_is_read(lakeside: tuple[Path, Path]) -> None:
+    with pytest.raises(ConfigurationError, match="inside the DICOM folder"):
+        build_store(lakeside[0], [], lakeside[0] / "store")
+
+
+def test_an_unusable_folder_leaves_the_old_store_as_it_was(
+    built: tuple[Path, Counts], tmp_path: Path
+) -> None:
+    store = shutil.copytree(built[0], tmp_path / "store")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputRefusedError, match="it is empty"):
+        build_store(tmp_path / "empty", [], store)
+    (tmp_path / "empty" / "notes.txt").write_text("no image")
+    with pytest.raises(InputRefusedError, match="not_dicom 1"):
+        build_store(tmp_path / "empty", [], store)
+    assert contents(store) == contents(built[0])
+
+
+def test_a_refusal_leaves_no_folder_behind(tmp_path: Path) -> None:
+    (tmp_path / "dicom").mkdir()
+    (tmp_path / "dicom" / "notes.txt").write_text("no image")
+    with pytest.raises(InputRefusedError):
+        build_store(tmp_path / "dicom", [], tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_what_a_killed_ingest_left_is_swept_out(
+    lakeside: tuple[Path, Path], built: tuple[Path, Counts], tmp_path: Path
+) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / ".images.u8.abc123").write_bytes(b"half")
+    (tmp_path / "store" / REJECTED).write_bytes(b"")
+    build_store(lakeside[0], [lakeside[1]], tmp_path / "store")
+    assert contents(tmp_path / "store") == contents(built[0])
+
+
+def test_a_full_disk_is_said_plainly(
+    lakeside: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(build, "write_rejected", full)
+    with pytest.raises(ConfigurationError, match="full"):
+        build_store(lakeside[0], [], tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("size", [15, 1025, -1])
+def test_an_image_size_out_of_range_is_refused(size: int) -> None:
+    with pytest.raises(ConfigurationError, match="16 to 1024"):
+        Target(Path("store"), "lakeside", size)
+
+
+@pytest.mark.parametrize("name", ["", "-x", "a/b", "a b", "x" * 64, "a\n"])
+def test_a_name_that_is_no_name_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="letters"):
+        Target(Path("store"), name, 64)
+
+
+def test_an_accession_of_two_patients_names_two_studies(tmp_path: Path) -> None:
+    for number in (1, 2):
+        made = dataset(ramp(), instance=f"1.{number}", PatientID=f"P{number}")
+        (tmp_path / "dicom").mkdir(exist_ok=True)
+        made.save_as(tmp_path / "dicom" / f"{number}.dcm", enforce_file_format=True)
+    build_store(tmp_path / "dicom", [], tmp_path / "store")
+    assert len(set(Store(tmp_path / "store").column("study"))) == 2

@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.testing import assert_allclose, assert_array_equal
+
+from common.imaging.geometry import square_resize
+from common.imaging.intensity import (
+    WindowFunction,
+    invert,
+    is_window,
+    look_up,
+    luminance,
+    percentile_window,
+    quantise,
+    stretch,
+    window,
+)
+
+greys = arrays(
+    np.float32,
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    elements=st.floats(0, 1, width=32),
+)
+functions = st.sampled_from(["LINEAR", "LINEAR_EXACT", "SIGMOID"])
+hounsfield = st.floats(-2000, 3000)
+
+
+@given(hounsfield, st.floats(2, 4000), functions, st.lists(hounsfield, min_size=2, max_size=20))
+def test_a_window_is_monotone_and_stays_between_black_and_white(
+    center: float, width: float, function: WindowFunction, values: list[float]
+) -> None:
+    grey = window(np.array([sorted(values)]), center=center, width=width, function=function)
+    assert (np.diff(grey) >= 0).all()
+    assert grey.min() >= 0
+    assert grey.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("function", "values", "expected"),
+    [
+        # PS3.3 C.11.2.1.2.1, note 2: c=2048, w=4096 maps 0 to black and 4095 to white.
+        ("LINEAR", [-1, 0, 4095, 5000], [0, 0, 1, 1]),
+        ("LINEAR_EXACT", [0, 1024, 2048, 4096], [0, 0.25, 0.5, 1]),
+        ("SIGMOID", [2048, 4096], [0.5, 1 / (1 + np.exp(-2))]),
+    ],
+)
+def test_windows_take_the_standard_s_values(
+    function: WindowFunction, values: list[int], expected: list[float]
+) -> None:
+    assert_allclose(window(np.array([values]), center=2048, width=4096, function=function)[0], expected)
+
+
+def test_the_narrowest_linear_window_is_a_threshold() -> None:
+    # PS3.3 C.11.2.1.2.1, note 2: c=0, w=1 maps everything below 0 to black and the rest to white.
+    assert window(np.array([[-1, 0, 1]]), center=0, width=1).tolist() == [[0, 1, 1]]
+
+
+def test_impossible_widths_are_no_windows() -> None:
+    assert is_window(width=1, function="LINEAR")
+    assert is_window(width=0.5, function="LINEAR_EXACT")
+    assert not is_window(width=0.5, function="LINEAR")
+    assert not is_window(width=0, function="SIGMOID")
+    assert not is_window(width=float("inf"), function="LINEAR")
+
+
+def test_percentiles_ignore_the_rare_extremes() -> None:
+    values = np.arange(10_000.0).reshape(100, 100)
+    values[0, 0], values[0, 1] = -1e9, 1e9
+    assert percentile_window(values)[50, 0] == pytest.approx(0.5, abs=0.01)
+
+
+def test_percentiles_of_a_large_image_are_those_of_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).normal(size=(400, 400))
+    exact = percentile_window(values)
+    monkeypatch.setattr("common.imaging.intensity.MAX_SAMPLES", 40_000)
+    assert_allclose(percentile_window(values), exact, atol=0.03)
+
+
+@given(st.floats(-1e6, 1e6), st.integers(1, 5))
+def test_an_image_of_one_value_is_black(value: float, side: int) -> None:
+    assert_array_equal(percentile_window(np.full((side, side), value)), 0)
+
+
+def test_stretching_is_straight_between_its_ends() -> None:
+    assert_allclose(stretch(np.array([[-5, 0, 5, 10, 20]]), black=0, white=10), [[0, 0, 0.5, 1, 1]])
+
+
+@given(greys)
+def test_inverting_twice_changes_nothing(grey: np.ndarray) -> None:
+    assert_allclose(invert(invert(grey)), grey, atol=1e-6)
+
+
+@given(greys)
+def test_quantising_is_off_by_half_a_step_at_most(grey: np.ndarray) -> None:
+    assert np.abs(quantise(grey) / 255 - grey).max() <= 0.5 / 255 + 1e-6
+
+
+def test_values_outside_a_table_take_its_ends() -> None:
+    seen = look_up(np.array([[-50, -1, 0, 1, 99]]), table=np.array([10, 20, 30]), first=-1)
+    assert seen.tolist() == [[10, 10, 20, 30, 30]]
+
+
+def test_white_has_the_luminance_of_white() -> None:
+    assert_allclose(luminance(np.full((2, 2, 3), 4095), white=4095), 1, atol=1e-6)
+
+
+@given(greys, st.integers(16, 64))
+def test_a_square_is_the_size_asked_for_and_in_range(grey: np.ndarray, size: int) -> None:
+    square = square_resize(grey, size)
+    assert square.shape == (size, size)
+    assert square.dtype == np.float32
+    assert square.min() >= 0
+    assert square.max() <= 1
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(16, 64))
+def test_the_proportions_stay_and_the_rest_is_black(height: int, width: int, size: int) -> None:
+    square = square_resize(np.ones((height, width), np.float32), size)
+    rows, columns = (square > 0.5).any(1).sum(), (square > 0.5).any(0).sum()
+    assert max(rows, columns) == size
+    assert rows == max(1, round(height * size / max(height, width)))
+    assert columns == max(1, round(width * size / max(height, width)))
+    assert_allclose(square[square > 0], 1, atol=1e-5)
+    top, left = np.argwhere(square > 0.5).min(0)
+    assert abs(2 * top + rows - size) <= 1
+    assert abs(2 * left + columns - size) <= 1
+
+
+@given(greys)
+def test_resizing_commutes_with_mirroring(grey: np.ndarray) -> None:
+    side = max(grey.shape)
+    square = np.zeros((side, side), np.float32)
+    square[: grey.shape[0], : grey.shape[1]] = grey
+    assert_allclose(square_resize(square[:, ::-1], 20), square_resize(square, 20)[:, ::-1], atol=1e-5)
+
+
+def test_a_fine_pattern_becomes_its_mean() -> None:
+    checks = (np.indices((256, 256)).sum(0) % 2).astype(np.float32)
+    assert_allclose(square_resize(checks, 32)[2:-2, 2:-2], 0.5, atol=0.01)
+
+
+def test_an_image_that_fits_is_left_alone() -> None:
+    grey = np.random.default_rng(0).random((32, 32), np.float32)
+    assert_array_equal(square_resize(grey, 32), grey)
