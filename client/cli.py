@@ -23,15 +23,14 @@ cli = typer.Typer(
 
 Home = Annotated[
     Path,
-    typer.Option(envvar="FEDVLP_HOME", help="Folder of this site's secrets and state.", show_default=False),
+    typer.Option(
+        envvar="FEDVLP_HOME",
+        help="Folder of this site's secrets and state; ~/.fedvlp unless given.",
+        show_default=False,
+    ),
 ]
 HOME = Path("~/.fedvlp")
 StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of the store.")]
-
-
-@cli.callback()
-def _site() -> None:
-    """Keep the commands' names even while there is only one of them."""
 
 
 @cli.command("ingest")
@@ -40,7 +39,7 @@ def ingest_command(
     store: StoreFolder,
     name: Annotated[str, typer.Option(help="This hospital's name in the federation.")],
     reports: Annotated[
-        list[Path] | None, typer.Option(help="CSV files of reports; none for images alone.")
+        list[Path] | None, typer.Option(help="CSV file of reports; more may follow. None for images alone.")
     ] = None,
     more_reports: Annotated[list[Path] | None, typer.Argument(hidden=True)] = None,
     column_map: Annotated[
@@ -51,7 +50,7 @@ def ingest_command(
     train_share: Annotated[float, typer.Option(help="Share of the patients to train on.")] = 0.7,
     validation_share: Annotated[float, typer.Option(help="Share of the patients to validate on.")] = 0.1,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that decode.  [default: one per core]")
+        int | None, typer.Option(min=1, help="Processes that decode; one per core unless given.")
     ] = None,
     home: Home = HOME,
 ) -> None:
