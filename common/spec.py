@@ -31,7 +31,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Section(BaseModel):
     """A frozen table of settings; a misspelt key is an error, not a default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ImageEncoderSpec(Section):
@@ -97,6 +97,8 @@ class MaskedImageSpec(Section):
 
     weight: PositiveFloat = 1.0
     ratio: Annotated[float, Field(gt=0, lt=1)] = 0.75
+    row_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of a batch's rows that are masked and encoded a second time; fewer cost less."""
     decoder_width: PositiveInt = 64
     decoder_depth: PositiveInt = 1
     decoder_heads: PositiveInt = 4

@@ -1,6 +1,6 @@
 """What a training step sees: rows with an image, a report, or both, and the masks drawn for them.
 
-Shapes: B rows, S pixels a side, T word pieces, K visible patches.
+Shapes: B rows, R of them masked, S pixels a side, T word pieces, K visible patches.
 """
 
 from dataclasses import dataclass
@@ -24,8 +24,10 @@ class Batch:
     """(B,) bool."""
     study: Tensor
     """(B,) int64, equal where rows come from one study."""
+    masked_rows: Tensor | None = None
+    """(R,) rows that masked image modelling looks at; None when the objective is off."""
     visible_patches: Tensor | None = None
-    """(B, K) patches that masked image modelling shows; None when the objective is off."""
+    """(R, K) patches that it shows of them."""
     masked_tokens: Tensor | None = None
     """(B, T) `tokens` with words hidden; None when masked language modelling is off."""
     token_labels: Tensor | None = None

@@ -103,7 +103,10 @@ def build_batch(
     """Lay `rows` out as tensors and draw the masks that the spec's objectives need."""
     tokens, token_mask = lay_out(shown, max_tokens=spec.model.text.max_tokens)
     masked_image, masked_language = spec.objectives.masked_image, spec.objectives.masked_language
-    masked_tokens = token_labels = None
+    masked_rows = shown_patches = masked_tokens = token_labels = None
+    if masked_image is not None:
+        masked_rows = every_few(len(rows), masked_image.row_share)
+        shown_patches = visible_patches(spec, len(masked_rows), masked_image.ratio, chance)
     if masked_language is not None:
         masked_tokens, token_labels = mask_tokens(
             tokens, token_mask, ratio=masked_language.ratio, tokenizer=tokenizer, generator=chance
@@ -115,9 +118,8 @@ def build_batch(
         token_mask=token_mask,
         has_text=torch.tensor([bool(report) for report in shown]),
         study=torch.from_numpy(corpus.study[rows]),
-        visible_patches=None
-        if masked_image is None
-        else visible_patches(spec, len(rows), masked_image.ratio, chance),
+        masked_rows=masked_rows,
+        visible_patches=shown_patches,
         masked_tokens=masked_tokens,
         token_labels=token_labels,
     )
@@ -140,6 +142,12 @@ def lay_out(reports: Sequence[tuple[Pieces, ...]], *, max_tokens: int) -> tuple[
 def grey_values(images: npt.NDArray[np.uint8]) -> Tensor:
     """(B, S, S) uint8 -> (B, 1, S, S) float32 in 0..1."""
     return torch.from_numpy(images)[:, None].float() / 255
+
+
+def every_few(rows: int, share: float) -> Tensor:
+    """(R,) indices spread evenly over `rows`, R = max(1, round(share * rows))."""
+    count = max(1, round(share * rows))
+    return torch.arange(count) * rows // count
 
 
 def visible_patches(spec: Spec, rows: int, ratio: float, chance: torch.Generator) -> Tensor:

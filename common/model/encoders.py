@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from common.spec import ImageEncoderSpec, TextEncoderSpec
 
-PIXEL_MEAN, PIXEL_SCALE = 0.5, 0.25
-"""Grey values in 0..1 are shifted and scaled by these before an image tower sees them."""
+FLAT_IMAGE_VARIANCE = 1e-4
+"""Added to an image's variance, so that an image without contrast stays finite."""
 
 EMBEDDING_SCALE = 0.02
 """Standard deviation of a fresh word-piece vector (Devlin et al. 2019, arXiv:1810.04805)."""
 
-GROUP_CHANNELS = 16
+GROUP_CHANNELS = 8
 """Channels per GroupNorm group."""
 
 
@@ -35,7 +35,12 @@ class Tokens:
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block (Xiong et al. 2020, arXiv:2002.04745)."""
+    """A pre-norm transformer block (Xiong et al. 2020, arXiv:2002.04745) that starts as the identity.
+
+    The two projections back into the stream start at zero (Bachlechner et al. 2021, arXiv:2003.04887): a fresh
+    text tower is a bag of words, and reports differ from the first step on. With the usual start, what attention
+    adds to every word alike drowns the words themselves.
+    """
 
     def __init__(self, width: int, heads: int, expansion: int = 4) -> None:
         super().__init__()
@@ -47,6 +52,9 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(width, expansion * width), nn.GELU(), nn.Linear(expansion * width, width)
         )
+        for back in (self.out, self.mlp[2]):
+            nn.init.zeros_(back.weight)
+            nn.init.zeros_(back.bias)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, N, D) -> (B, N, D); positions where `mask` (B, N) is False are not attended to."""
@@ -118,14 +126,18 @@ RESNET_STRIDE = 8
 
 
 class ResNet(nn.Module):
-    """Four stages of residual blocks, each twice the channels of the last; a token is 8 x 8 pixels."""
+    """Four stages of residual blocks, channels growing to the width; a token is 8 x 8 pixels.
+
+    Pooling joins the mean and the maximum over cells: a small finding fills few of them.
+    """
 
     def __init__(self, spec: ImageEncoderSpec) -> None:
         super().__init__()
         self.width = spec.width
         self.patch_pixels = RESNET_STRIDE
-        channels = [max(GROUP_CHANNELS, spec.width >> (3 - stage)) for stage in range(3)] + [spec.width]
+        channels = [spec.width // 4, spec.width // 2, spec.width, spec.width]
         self.stem = nn.Conv2d(1, channels[0], 5, 2, 2, bias=False)
+        self.pool = nn.Linear(2 * spec.width, spec.width)
         self.stem_norm = nn.GroupNorm(groups(channels[0]), channels[0])
         self.stages = nn.Sequential(
             *(
@@ -153,7 +165,8 @@ class ResNet(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         features = self.stages(F.relu(self.stem_norm(self.stem(x))))
         x = features.flatten(2).transpose(1, 2)
-        return Tokens(x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device), x.mean(dim=1))
+        pooled = self.pool(torch.cat([x.mean(dim=1), x.amax(dim=1)], dim=-1))
+        return Tokens(x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device), pooled)
 
 
 class TextTransformer(nn.Module):
@@ -199,8 +212,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> Tensor
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Grey values in 0..1 -> roughly zero mean and unit variance."""
-    return (images - PIXEL_MEAN) / PIXEL_SCALE
+    """(B, 1, S, S) grey values -> zero mean and unit variance image by image: scanners differ in exposure."""
+    variance, mean = torch.var_mean(images, dim=(1, 2, 3), correction=0, keepdim=True)
+    return (images - mean) * (variance + FLAT_IMAGE_VARIANCE).rsqrt()
 
 
 def patches(images: Tensor, side: int) -> Tensor:

@@ -29,11 +29,11 @@ class VLPModel(nn.Module):
 
     def embed_images(self, images: Tensor) -> Tensor:
         """(B, 1, S, S) grey values in 0..1 -> (B, E) unit rows."""
-        return F.normalize(self.image_projection(self.image(images).pooled).float(), dim=-1)
+        return project(self.image_projection, self.image(images).pooled)
 
     def embed_texts(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """(B, T) word pieces -> (B, E) unit rows."""
-        return F.normalize(self.text_projection(self.text(tokens, mask).pooled).float(), dim=-1)
+        return project(self.text_projection, self.text(tokens, mask).pooled)
 
     def losses(self, batch: Batch) -> dict[str, Loss]:
         """Each objective's loss on the rows it can use; an objective without such rows is absent."""
@@ -48,14 +48,14 @@ class VLPModel(nn.Module):
     def views(self, batch: Batch) -> Views:
         """Run each tower once for every view that some objective needs."""
         needs = frozenset[str]().union(*(objective.needs for _, objective in self._objectives()))
-        image = self._see(batch) if "image" in needs else None
+        image: Tokens | None = self.image(batch.images) if "image" in needs else None
         text = self._read(batch.tokens, batch) if "text" in needs else None
         return Views(
             image=image,
-            image_embedding=None if image is None else _unit(self.image_projection(image.pooled)),
+            image_embedding=None if image is None else project(self.image_projection, image.pooled),
             text=text,
-            text_embedding=None if text is None else _unit(self.text_projection(text.pooled)),
-            image_masked=self._see(batch, batch.visible_patches) if "image_masked" in needs else None,
+            text_embedding=None if text is None else project(self.text_projection, text.pooled),
+            image_masked=self._see_masked(batch) if "image_masked" in needs else None,
             text_masked=self._read(batch.masked_tokens, batch) if "text_masked" in needs else None,
             vocabulary=self.text.embedding.weight,
         )
@@ -68,9 +68,11 @@ class VLPModel(nn.Module):
     def _objectives(self) -> list[tuple[str, Objective]]:
         return [(name, module) for name, module in self.objectives.items() if isinstance(module, Objective)]
 
-    def _see(self, batch: Batch, keep: Tensor | None = None) -> Tokens:
-        tokens: Tokens = self.image(batch.images) if keep is None else self.image(batch.images, keep)
-        return tokens
+    def _see_masked(self, batch: Batch) -> Tokens | None:
+        if batch.masked_rows is None:
+            return None
+        seen: Tokens = self.image(batch.images[batch.masked_rows], batch.visible_patches)
+        return seen
 
     def _read(self, tokens: Tensor | None, batch: Batch) -> Tokens:
         read: Tokens = self.text(batch.tokens if tokens is None else tokens, batch.token_mask)
@@ -91,5 +93,8 @@ def build_image_encoder(spec: ModelSpec) -> VisionTransformer | ResNet:
     return ResNet(spec.image)
 
 
-def _unit(rows: Tensor) -> Tensor:
-    return F.normalize(rows.float(), dim=-1)
+def project(projection: nn.Linear, pooled: Tensor) -> Tensor:
+    """(B, D) -> (B, E) unit rows, in float32 whatever the autocast: fresh embeddings differ by less than
+    bfloat16 can tell."""
+    with torch.autocast(pooled.device.type, enabled=False):
+        return F.normalize(projection(pooled.float()), dim=-1)

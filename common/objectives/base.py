@@ -27,7 +27,7 @@ class Views:
     text_embedding: Tensor | None
     """(B, E) unit rows; meaningless where `Batch.has_text` is False."""
     image_masked: Tokens | None
-    """The visible patches only."""
+    """Of the masked rows, from their visible patches only."""
     text_masked: Tokens | None
     vocabulary: Tensor
     """(V, D) the text tower's word-piece vectors, reused as the output layer that guesses hidden words."""

@@ -62,7 +62,8 @@ def contrastive_loss(image: Tensor, report: Tensor, log_scale: Tensor, target: T
     Returns:
         () nats; log(B) when the embeddings carry no information and each pair has one partner.
     """
-    logits = log_scale.exp() * image.float() @ report.float().T
+    with torch.autocast(image.device.type, enabled=False):  # cosines are told apart in float32 only
+        logits = log_scale.exp() * image.float() @ report.float().T
     partners = target / target.sum(dim=1, keepdim=True)
     return (F.cross_entropy(logits, partners) + F.cross_entropy(logits.T, partners)) / 2
 

@@ -36,13 +36,16 @@ class MaskedImage(Objective):
         self.pixels = nn.Linear(spec.decoder_width, self.side**2)
 
     def loss(self, views: Views, batch: Batch) -> Loss | None:
-        """Mean squared error per hidden pixel, over the rows that have an image."""
-        rows = int(batch.has_image.sum())
-        if rows == 0 or views.image_masked is None or batch.visible_patches is None:
+        """Mean squared error per hidden pixel, over the masked rows that have an image."""
+        if views.image_masked is None or batch.masked_rows is None or batch.visible_patches is None:
             return None
-        keep = batch.visible_patches[batch.has_image]
-        predicted = self._decode(views.image_masked.x[batch.has_image], keep)
-        truth = normalised_patches(batch.images[batch.has_image], self.side)
+        present = batch.has_image[batch.masked_rows]
+        rows = int(present.sum())
+        if rows == 0:
+            return None
+        keep = batch.visible_patches[present]
+        predicted = self._decode(views.image_masked.x[present], keep)
+        truth = normalised_patches(batch.images[batch.masked_rows][present], self.side)
         error = (predicted.float() - truth).square().mean(dim=-1)
         hidden = torch.ones_like(error).scatter(1, keep, 0.0)
         return Loss((error * hidden).sum() / hidden.sum(), rows)
