@@ -117,7 +117,8 @@ def check_instruction(site: Site, instruction: Instruction) -> None:
         )
     if len(instruction.weights) != project.layout.num_coordinates:
         raise IntegrityError("the model has another size than the project's", outward="model of another size")
-    if len(instruction.clips) != len(project.layout.names) or not (instruction.clips > 0).all():
+    bounds = instruction.clips
+    if len(bounds) != len(project.layout.names) or not (np.isfinite(bounds) & (bounds > 0)).all():
         raise IntegrityError("the clip table does not fit the model", outward="clip table does not fit")
     if digest_weights(project.layout.unflatten(instruction.weights)) != instruction.model:
         raise IntegrityError("the model differs from its digest", outward="model differs from its digest")
@@ -127,7 +128,7 @@ def receive_model(site: Site, instruction: Instruction) -> VLPModel:
     """The global model of this round."""
     model = site.project.fresh_model()
     weights = site.project.layout.unflatten(instruction.weights)
-    model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+    model.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
     return model
 
 

@@ -1,6 +1,6 @@
 """A tiny federation to test with: stores of synthetic 16-pixel images, a spec, a project.
 
-The finding is a bright patch on the left or on the right, and the report says which; a patient has two studies.
+The finding is a bright patch on the left or the right, and the report says which; a patient has two studies.
 """
 
 import copy
@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
+from torch import nn
 
 from common.messages import Instruction
 from common.project import Project
@@ -108,6 +110,14 @@ def tiny_store(folder: Path, *, seed: int = 0, rows: int = 20, size: int = IMAGE
     labels = {"row": pa.array(range(rows), pa.int32()), "opacity": [str(int(f > 0)) for f in findings]}
     write_labels(folder, pa.table(labels))
     return Store(folder)
+
+
+def stir(model: nn.Module) -> None:
+    """Move every weight a little at random, as training would: fresh blocks start as the identity."""
+    chance = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 0.1 * torch.randn(weight.shape, generator=chance)
 
 
 def node_config(project: Project, stores: Mapping[str, Store], site: str, bank: Store) -> dict[str, str]:
