@@ -3,15 +3,20 @@
     hub -> site   Instruction   round number, digests of project and model, the model, the clip table
     site -> hub   Answer        the same digests, the packed update, the sums
 
+Records are looked up in the RecordDict itself: its views `array_records` and `config_records` leave a
+reference cycle behind at every use, and with it all arrays of the message until Python's collector comes by.
 Shapes: N coordinates of the model, L tensors, K sums.
 """
 
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from flwr.common.constant import SType
+from numpy.lib.format import read_array_header_1_0, read_magic
 
 from common.errors import IntegrityError
 from common.update import Vector
@@ -59,7 +64,7 @@ class Instruction:
             round=_integer(said, "round"),
             project=_text(said, "project"),
             model=_text(said, "model"),
-            weights=_array(arrays, "weights", np.float32),
+            weights=_array(arrays, "weights", np.float32).copy(),  # torch warns of what it cannot write to
             clips=_array(arrays, "clips", np.float32),
         )
 
@@ -109,15 +114,15 @@ class Answer:
 
 
 def _config(records: RecordDict, name: str) -> ConfigRecord:
-    record = records.config_records.get(name)
-    if record is None:
+    record = records.get(name)
+    if not isinstance(record, ConfigRecord):
         raise IntegrityError(f"the message has no record '{name}'", outward="malformed message")
     return record
 
 
 def _arrays(records: RecordDict, name: str) -> ArrayRecord:
-    record = records.array_records.get(name)
-    if record is None:
+    record = records.get(name)
+    if not isinstance(record, ArrayRecord):
         raise IntegrityError(f"the message has no record '{name}'", outward="malformed message")
     return record
 
@@ -139,11 +144,22 @@ def _text(said: ConfigRecord, key: str) -> str:
 def _array(record: ArrayRecord, key: str, dtype: type[Number]) -> npt.NDArray[Number]:
     held = record.get(key)
     try:
-        array = None if held is None else held.numpy()
+        if held is not None:
+            return _view(held, dtype)
     except Exception:  # a hostile header makes numpy raise a dozen kinds, MemoryError among them
-        array = None
-    if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype != dtype:
-        raise IntegrityError(
-            f"the message's '{key}' is not a vector of {np.dtype(dtype)}", outward="malformed message"
-        )
+        pass
+    raise IntegrityError(
+        f"the message's '{key}' is not a vector of {np.dtype(dtype)}", outward="malformed message"
+    )
+
+
+def _view(held: Array, dtype: type[Number]) -> npt.NDArray[Number]:
+    """What `Array.numpy` returns, read-only and not copied; anything but a vector of `dtype` raises."""
+    file = BytesIO(held.data)  # shares the bytes
+    if held.stype != SType.NUMPY or read_magic(file) != (1, 0):
+        raise ValueError
+    shape, _, found = read_array_header_1_0(file)
+    array = np.frombuffer(held.data, dtype, offset=file.tell())
+    if found != dtype or shape != array.shape:
+        raise ValueError
     return array

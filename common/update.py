@@ -87,7 +87,7 @@ def digest_weights(weights: Mapping[str, Vector]) -> str:
     digest = hashlib.sha256()
     for name, array in weights.items():
         digest.update(f"{name}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
+        digest.update(np.ascontiguousarray(array, dtype="<f4").data)
     return digest.hexdigest()
 
 
