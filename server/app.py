@@ -50,5 +50,6 @@ def main(grid: Grid, context: Context) -> None:
             record = record_round(grid, project, state, collected, scores, watch)
             history.append(record)
             advance(1, scores.words())
+            del collected  # its mean is as large as the model
 
     conclude(settings, project, state, history, evaluator, started)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from flwr.app import Message, RecordDict
+from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from common.errors import PeerError
@@ -86,8 +86,8 @@ class Roster:
         messages = {str(node): Message(RecordDict(), node, HELLO) for node in nodes}
         names = {}
         for reply in exchange(self._grid, messages, timeout_seconds=LATECOMER_SECONDS):
-            said = None if reply.message is None else reply.message.content.config_records.get("hello")
-            if said is not None and isinstance(said.get("site"), str):
+            said = None if reply.message is None else reply.message.content.get("hello")
+            if isinstance(said, ConfigRecord) and isinstance(said.get("site"), str):
                 names[int(reply.site)] = str(said["site"])
         return names
 
@@ -103,7 +103,7 @@ def exchange(
 
     Args:
         grid: Flower's, or the in-process one.
-        messages: site -> message.
+        messages: site -> message; let go once pushed, so that a caller who keeps none has their memory back.
         timeout_seconds: until a missing reply counts as late.
         on_reply: called with each reply as it comes; replies are then not kept, so that memory does not grow
             with the number of sites.
@@ -114,20 +114,22 @@ def exchange(
     deadline = time.monotonic() + timeout_seconds
     sites = sorted(messages)
     pushed = list(grid.push_messages([messages[site] for site in sites]))
+    del messages
     pending = {site: identity for site, identity in zip(sites, pushed, strict=True) if identity}
     replies: dict[str, Reply] = {}
     poll = SHORTEST_POLL
     while pending and time.monotonic() < deadline:
         arrived = False
         for site, identity in list(pending.items()):
-            for message in grid.pull_messages([identity]):
-                reply = _reply(site, message)
-                if on_reply is not None:
-                    on_reply(reply)
-                    reply = Reply(site, None, reply.error)
-                replies[site] = reply
-                del pending[site]
-                arrived = True
+            reply = _pull(grid, site, identity)
+            if reply is None:
+                continue
+            if on_reply is not None:
+                on_reply(reply)
+                reply = Reply(site, None, reply.error)  # the message goes before the next one is pulled
+            replies[site] = reply
+            del pending[site]
+            arrived = True
         poll = SHORTEST_POLL if arrived else min(2 * poll, LONGEST_POLL)
         if pending and not arrived:
             time.sleep(poll)
@@ -138,6 +140,11 @@ def exchange(
             if on_reply is not None:
                 on_reply(late)
     return [replies[site] for site in sites]
+
+
+def _pull(grid: Grid, site: str, identity: str) -> Reply | None:
+    """The reply to the message `identity`, or None if it is not there yet."""
+    return next((_reply(site, message) for message in grid.pull_messages([identity])), None)
 
 
 def _reply(site: str, message: Message) -> Reply:

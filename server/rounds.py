@@ -60,18 +60,13 @@ def collect(grid: Grid, cohort: Cohort, instruction: Instruction, project: Proje
     federation = project.spec.federation
     started = time.perf_counter()
     adding = _Adding(Accumulator(project.layout, project.spec.objectives.names, instruction))
-    records = instruction.to_records()
-    messages = {
-        site: Message(
-            records,
-            node,
-            TRAIN,
-            group_id=str(instruction.round),
-            ttl=_lifetime(federation.reply_timeout_seconds),
-        )
-        for site, node in cohort.items()
-    }
-    exchange(grid, messages, timeout_seconds=federation.reply_timeout_seconds, on_reply=adding.take)
+    timeout_seconds = federation.reply_timeout_seconds
+    exchange(
+        grid,
+        _address(instruction, cohort, timeout_seconds),
+        timeout_seconds=timeout_seconds,
+        on_reply=adding.take,
+    )
     seconds = time.perf_counter() - started
     adding.require(federation.min_sites, instruction.round)
     return Collected(
@@ -83,6 +78,15 @@ def collect(grid: Grid, cohort: Cohort, instruction: Instruction, project: Proje
         adding_seconds=adding.seconds,
         lanes=adding.lanes,
     )
+
+
+def _address(instruction: Instruction, cohort: Cohort, timeout_seconds: float) -> dict[str, Message]:
+    """Site -> its message; all share one copy of the model."""
+    records = instruction.to_records()
+    group, lifetime = str(instruction.round), _lifetime(timeout_seconds)
+    return {
+        site: Message(records, node, TRAIN, group_id=group, ttl=lifetime) for site, node in cohort.items()
+    }
 
 
 class _Adding:
