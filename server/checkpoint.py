@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from common.errors import IntegrityError
 from common.files import whole_path
-from common.project import Project, weights_of
+from common.project import Project
 from common.update import Layout, Vector
 from server.optimizer import State, apply_update, fresh_state
 
@@ -48,7 +48,8 @@ class GlobalState:
 
 def fresh_global_state(project: Project) -> GlobalState:
     """The state before round 1: a function of the project alone."""
-    weights = project.layout.flatten(weights_of(project.fresh_model()))
+    model = project.fresh_model()
+    weights = project.layout.flatten({name: tensor.numpy() for name, tensor in model.state_dict().items()})
     federation = project.spec.federation
     return GlobalState(
         round=0,

@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -64,12 +65,16 @@ class Evaluator:
         self._project = project
         self._spec = project.spec.evaluation
         self._held_out = [self._open(site, Store(folder)) for site, folder in sorted(stores.items())]
-        self._model = project.fresh_model()
+
+    @cached_property
+    def _model(self) -> VLPModel:
+        return self._project.fresh_model()
 
     def glance(self, state: GlobalState) -> Glance:
         """AUROC of each task after a round, without intervals; nothing in rounds that the spec skips."""
         last = state.round == self._project.spec.federation.rounds
-        if not self._spec.zero_shot or (state.round % self._spec.every_rounds and not last):
+        asked = self._spec.zero_shot and self._held_out
+        if not asked or (state.round % self._spec.every_rounds and not last):
             return Glance(RoundEvaluation())
         self._load(self._project.layout.unflatten(state.weights))
         return self.glance_at(self._model)
@@ -84,7 +89,9 @@ class Evaluator:
         return Glance(RoundEvaluation(mean_auroc=mean, zero_shot=dict(found)))
 
     def judge(self, weights: Weights) -> FinalScores:
-        """Everything the spec asks for, with intervals over patients."""
+        """Everything the spec asks for, with intervals over patients; nothing where no store was given."""
+        if not self._held_out:
+            return FinalScores()
         self._load(weights)
         draws, seed = self._spec.bootstrap_draws, derive_seed(self._project.spec.seed, "bootstrap") % 2**32
         with _all_cores():
