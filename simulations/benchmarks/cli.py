@@ -1,0 +1,115 @@
+"""`fedvlp-sim bench`: measurements that anyone can repeat, both sides of a ratio in one run."""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from simulations.benchmarks.engine import EngineTimes, time_engines
+from simulations.benchmarks.hub_memory import HubMemory, measure_hub
+
+ENGINE_GOAL = 5.0
+"""Ray's seconds over ours, at least."""
+GROWTH_GOAL = 1.10
+"""Hub peak with the most sites over that with the fewest, at most."""
+MODELS_GOAL = 2.5
+"""Hub peak above base in sizes of the float32 model, at most."""
+MEBIBYTE = 1 << 20
+
+bench = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    help="Measure speed and memory on this machine.",
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+
+
+@bench.command("engine")
+def engine_command(
+    sites: Annotated[int, typer.Option(min=2, help="Hospitals, all in every round.")] = 10,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of the federation.")] = 10,
+    local_steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of a site in a round.")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Time the in-process engine against Flower's Ray engine.
+
+    The same small federation on both, each in a fresh process from start to exit; both must end in the same
+    weights, bit for bit.
+    """
+    times = time_engines(sites=sites, rounds=rounds, local_steps=local_steps, on_stage=_say)
+    _tell(times.to_json(), engine_table(times), as_json=as_json)
+
+
+@bench.command("hub-memory")
+def hub_memory_command(
+    parameters: Annotated[int, typer.Option(min=1000, help="Size of the model, about.")] = 50_000_000,
+    sites: Annotated[
+        list[int] | None, typer.Option(min=1, help="Sites of one hub; repeat.  [default: 4 and 16]")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of each run.")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the hub's peak memory with few and with many sites.
+
+    Each is a whole run of the ServerApp in a fresh process; only the sites' answers are made beforehand.
+    """
+    memory = measure_hub(parameters=parameters, site_counts=sites or [4, 16], rounds=rounds, on_stage=_say)
+    _tell(memory.to_json(), hub_table(memory), as_json=as_json)
+
+
+def engine_table(times: EngineTimes) -> Table:
+    """Both engines, their ratio beneath."""
+    table = Table(title=f"{times.sites} sites x {times.rounds} rounds, {times.parameters} parameters")
+    for column in ("engine", "seconds to the end", "of these in rounds"):
+        table.add_column(column, justify="left" if column == "engine" else "right")
+    table.add_row("in-process", f"{times.seconds_inprocess:.1f}", f"{times.round_seconds_inprocess:.1f}")
+    table.add_row("Ray", f"{times.seconds_ray:.1f}", f"{times.round_seconds_ray:.1f}")
+    ratio = times.ratio_ray_over_inprocess
+    table.caption = (
+        f"{_sign(ratio >= ENGINE_GOAL)} Ray / in-process = {ratio:.1f} (goal {ENGINE_GOAL:.0f})\n"
+        f"{_sign(times.weights_equal)} weights are "
+        + ("equal, bit for bit" if times.weights_equal else "different")
+    )
+    return table
+
+
+def hub_table(memory: HubMemory) -> Table:
+    """One row per hub, growth and size beneath."""
+    table = Table(title=f"Hub, {memory.parameters / 1e6:.1f}M parameters, {memory.rounds} rounds")
+    for column in ("sites", "peak MiB", "before the run MiB", "models above", "seconds"):
+        table.add_column(column, justify="right")
+    for hub in memory.hubs:
+        table.add_row(
+            str(hub.sites),
+            f"{hub.peak_bytes / MEBIBYTE:.0f}",
+            f"{hub.base_bytes / MEBIBYTE:.0f}",
+            f"{hub.models_above_base(memory.model_bytes):.2f}",
+            f"{hub.seconds:.1f}",
+        )
+    worst = max(hub.models_above_base(memory.model_bytes) for hub in memory.hubs)
+    table.caption = (
+        f"{_sign(memory.growth <= GROWTH_GOAL)} most / fewest sites = {memory.growth:.3f} "
+        f"(goal {GROWTH_GOAL:.2f})\n"
+        f"{_sign(worst <= MODELS_GOAL)} peak = base + {worst:.2f} float32 models (goal {MODELS_GOAL})"
+    )
+    return table
+
+
+def _sign(reached: bool) -> str:
+    return "✓" if reached else "✗"
+
+
+def _say(stage: str) -> None:
+    print(stage, file=sys.stderr, flush=True)
+
+
+def _tell(document: Mapping[str, object], table: Table, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(document))
+    else:
+        Console().print(table)

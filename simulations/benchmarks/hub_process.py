@@ -1,0 +1,146 @@
+"""The measured process of the hub memory benchmark: the real ServerApp on a Grid whose sites only answer.
+
+The answers were made before by another process and lie on disc as the objects that Flower sends. A reply is
+read when it is pulled, and put together as Flower's own `HttpGrid` does it, so its copies count as well.
+"""
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.proto.node_pb2 import NodeInfo
+from flwr.serverapp import Grid
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+from common.messages import Answer
+from common.project import open_project
+from server.app import app as server_app
+from server.run import RunSettings
+from simulations.benchmarks.fresh import peak_bytes
+from simulations.grid import FIRST_NODE, HUB, RUN_ID, TASK_ID
+
+ROOTS = "roots.json"
+"""Names the object ids of an answer's arrays: record -> array -> id."""
+
+
+def write_answer(folder: Path, answer: Answer) -> None:
+    """Keep the arrays of `answer` as Flower's objects: a file for each, named by its id."""
+    folder.mkdir(parents=True, exist_ok=True)
+    roots: dict[str, dict[str, str]] = {}
+    for name, record in answer.to_records().items():
+        if not isinstance(record, ArrayRecord):
+            continue
+        roots[name] = {key: array.object_id for key, array in record.items()}
+        for array in record.values():
+            for identity, thing in get_all_nested_objects(array).items():
+                (folder / identity).write_bytes(thing.deflate())
+    (folder / ROOTS).write_text(json.dumps(roots))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is kept of a pushed message: the model has left for the SuperLink."""
+
+    bare: Message
+    said: dict[str, str | int]
+
+
+class AnsweringGrid(Grid):
+    """Sites that answer every instruction with the one answer in `folder`."""
+
+    def __init__(self, sites: tuple[str, ...], folder: Path) -> None:
+        self._nodes = {FIRST_NODE + place: name for place, name in enumerate(sites)}
+        self._folder = folder
+        self._waiting: dict[str, _Asked] = {}
+        self._pushed = 0
+
+    def get_node_ids(self) -> Iterable[int]:
+        """All sites are connected."""
+        return list(self._nodes)
+
+    def get_nodes(self) -> Iterable[NodeInfo]:
+        """All sites, under their names."""
+        return [NodeInfo(node_id=node, name=name) for node, name in self._nodes.items()]
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Note what was asked, and let the rest go."""
+        return [self._push(message) for message in messages]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """The replies, each once."""
+        return [self._reply(self._waiting.pop(identity)) for identity in message_ids]
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> Iterable[Message]:
+        """Push, then pull everything."""
+        del timeout
+        return self.pull_messages(self.push_messages(messages))
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """Part of Flower's interface; use `Message` itself."""
+        return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
+
+    def set_run(self, run: Run) -> None:
+        """There is one run only."""
+
+    @property
+    def run(self) -> Run:
+        """The one run."""
+        return Run.create_empty(RUN_ID)
+
+    def _push(self, message: Message) -> str:
+        self._pushed += 1
+        identity = f"message-{self._pushed}"
+        metadata = message.metadata
+        bare = Message(RecordDict(), metadata.dst_node_id, metadata.message_type, group_id=metadata.group_id)
+        bare.metadata.__dict__["_message_id"] = identity
+        said = message.content["round"]
+        self._waiting[identity] = _Asked(
+            bare, {"round": int(str(said["round"])), **{key: str(said[key]) for key in ("project", "model")}}
+        )
+        return identity
+
+    def _reply(self, asked: _Asked) -> Message:
+        roots = json.loads((self._folder / ROOTS).read_text())
+        contents = {path.name: path.read_bytes() for path in self._folder.iterdir() if path.name != ROOTS}
+        records = RecordDict({"round": ConfigRecord({**asked.said})})
+        for name, arrays in roots.items():
+            records[name] = ArrayRecord({key: _array(root, contents) for key, root in arrays.items()})
+        return Message(records, reply_to=asked.bare)
+
+
+def _array(root: str, contents: dict[str, bytes]) -> Array:
+    array = inflate_object_from_contents(root, contents)
+    assert isinstance(array, Array)
+    return array
+
+
+def main() -> None:
+    """PROJECT ANSWER OUT RESULT: run the whole federation, and write base and peak in bytes to RESULT."""
+    project_folder, answer, out, result = map(Path, sys.argv[1:])
+    sites = open_project(project_folder).manifest.sites
+    TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = RUN_ID, HUB, TASK_ID
+    settings = RunSettings(
+        project=project_folder, out=out, evaluation_stores={}, resume=False, engine="deployment"
+    )
+    context = Context(
+        run_id=RUN_ID, node_id=HUB, node_config={}, state=RecordDict(), run_config={**settings.to_config()}
+    )
+    base = psutil.Process().memory_info().rss
+    server_app(AnsweringGrid(sites, answer), context)
+    result.write_text(json.dumps({"base": base, "peak": peak_bytes()}))
