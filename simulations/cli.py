@@ -6,6 +6,7 @@ os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 os.environ.setdefault("FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 import json
 from enum import StrEnum
@@ -17,18 +18,22 @@ from rich.console import Console
 
 from common.errors import ConfigurationError
 from common.spec import read_spec
-from common.terminal import run_command
+from common.terminal import progress, run_command
 from server.report.page import write_report
 from server.report.records import RUN_FILE, read_run
 from server.report.table import comparison_table
+from simulations.benchmarks.cli import bench
 from simulations.comparison import compare
+from simulations.demo import run_demo
 from simulations.federation import Federation, run_federation
+from simulations.phantom.folders import make_hospitals
 
 cli = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     help="Federations on one machine: fast, and repeatable to the bit.",
 )
+cli.add_typer(bench, name="bench")
 
 
 class EngineChoice(StrEnum):
@@ -94,6 +99,41 @@ def compare_command(
         folder = out if len(seeds) == 1 else out / f"seed-{chosen}"
         compare(Federation(read_spec(spec, seed=chosen), sites, bank, folder), workers=workers)
         _tell(folder, as_json=as_json)
+
+
+@cli.command("phantom")
+def phantom_command(
+    out: Annotated[Path, typer.Argument(help="A folder that is absent or empty.")],
+    hospitals: Annotated[int, typer.Option(min=1, help="Hospitals, besides the bank.")] = 4,
+    studies: Annotated[int, typer.Option(help="Mean number of studies of a hospital.")] = 300,
+    bank_studies: Annotated[int, typer.Option(help="Studies of the public bank; 0 for none.")] = 300,
+    seed: Annotated[int, typer.Option(min=0, help="From which everything is drawn.")] = 0,
+    workers: Workers = None,
+) -> None:
+    """Make phantom hospitals: DICOM radiographs, reports in house style and, beside them, the truth."""
+    with progress("phantom hospitals: studies", hospitals * studies + bank_studies) as advance:
+        folders = make_hospitals(
+            out,
+            hospitals=hospitals,
+            studies=studies,
+            bank_studies=bank_studies,
+            seed=seed,
+            workers=workers or os.cpu_count() or 1,
+            on_study=lambda: advance(1, ""),
+        )
+    typer.echo(f"{', '.join(folder.name for folder in folders)} in {out}")
+
+
+@cli.command("demo")
+def demo_command(
+    out: Annotated[Path, typer.Option(help="A folder that is absent or empty.")] = Path("demo"),
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the demo's seed.")] = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Phantom hospitals, a federated run, and its comparison with central and local-only training."""
+    run_demo(out, seed=seed, workers=workers or os.cpu_count() or 1)
+    _tell(out, as_json=as_json)
 
 
 def parse_sites(given: list[str]) -> dict[str, Path]:

@@ -18,6 +18,9 @@ FLAT_IMAGE_VARIANCE = 1e-4
 EMBEDDING_SCALE = 0.02
 """Standard deviation of a fresh word-piece vector (Devlin et al. 2019, arXiv:1810.04805)."""
 
+NEIGHBOURS = 3
+"""Word pieces that the text tower's first convolution sees at a time."""
+
 GROUP_CHANNELS = 8
 """Channels per GroupNorm group."""
 
@@ -49,10 +52,9 @@ class Block(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         self.mlp_norm = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, expansion * width), nn.GELU(), nn.Linear(expansion * width, width)
-        )
-        for back in (self.out, self.mlp[2]):
+        leave = nn.Linear(expansion * width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, expansion * width), nn.GELU(), leave)
+        for back in (self.out, leave):
             nn.init.zeros_(back.weight)
             nn.init.zeros_(back.bias)
 
@@ -170,24 +172,32 @@ class ResNet(nn.Module):
 
 
 class TextTransformer(nn.Module):
-    """A bidirectional transformer over word pieces, pooled over the real ones."""
+    """A bidirectional transformer over word pieces, pooled over the real ones.
+
+    A convolution over each piece and its neighbours comes first: "no effusion" and "effusion" differ from the
+    first step on, where attention has to learn word order before it can read a negation.
+    """
 
     def __init__(self, spec: TextEncoderSpec, vocabulary_size: int) -> None:
         super().__init__()
         self.width = spec.width
         self.embedding = nn.Embedding(vocabulary_size, spec.width)
         nn.init.normal_(self.embedding.weight, std=EMBEDDING_SCALE)
-        self.positions = nn.Parameter(torch.zeros(spec.max_tokens, spec.width))
+        self.positions = nn.Parameter(torch.empty(spec.max_tokens, spec.width))
+        nn.init.normal_(self.positions, std=EMBEDDING_SCALE)
+        self.enter_norm = nn.LayerNorm(spec.width)
+        self.neighbours = nn.Conv1d(spec.width, spec.width, NEIGHBOURS, padding=NEIGHBOURS // 2)
         self.blocks = nn.ModuleList(Block(spec.width, spec.heads) for _ in range(spec.depth))
         self.norm = nn.LayerNorm(spec.width)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tokens:
         """Encode (B, T) word-piece ids; `mask` (B, T) is False on padding."""
-        x = self.embedding(tokens) + self.positions[: tokens.shape[1]]
+        real = mask[..., None]
+        x = self.enter_norm(self.embedding(tokens) + self.positions[: tokens.shape[1]]) * real
+        x = x + F.gelu(self.neighbours(x.transpose(1, 2)).transpose(1, 2)) * real
         for block in self.blocks:
             x = block(x, mask)
         x = self.norm(x)
-        real = mask[..., None].to(x.dtype)
         return Tokens(x, mask, (x * real).sum(dim=1) / real.sum(dim=1).clamp(min=1))
 
 

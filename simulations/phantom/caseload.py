@@ -1,7 +1,7 @@
 """Which patients come to a hospital, when, and with what: the plan from which studies are made."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -109,10 +109,17 @@ def caseload(hospital: Hospital, *, seed: int) -> list[Study]:
 
 
 def bank_caseload(hospitals: Sequence[Hospital], num_studies: int, *, seed: int) -> list[Study]:
-    """Studies of the public bank: people of no hospital, scanners and wordings of all, findings balanced."""
+    """Studies of the public bank: people of no hospital, scanners and wordings of all, findings balanced.
+
+    Scanner and wording are drawn apart, so that in the bank, unlike at a hospital, neither tells the other.
+    """
     chance = stream(seed, BANK, "caseload")
     cases = _cases(num_studies, 0.22, dict.fromkeys(NAMES, 0.27), chance)
-    sources = [hospitals[index % len(hospitals)] for index in chance.permutation(num_studies)]
+    scanners = [hospitals[index % len(hospitals)] for index in chance.permutation(num_studies)]
+    wordings = [hospitals[index % len(hospitals)] for index in chance.permutation(num_studies)]
+    sources = [
+        replace(scanner, style=wording.style) for scanner, wording in zip(scanners, wordings, strict=True)
+    ]
     return _studies(BANK, sources, cases, seed=seed, chance=chance)
 
 

@@ -64,7 +64,7 @@ Findings = Mapping[Name, Finding]
 
 def draw_finding(name: Name, chance: np.random.Generator) -> Finding:
     """A finding of random severity, side and place."""
-    severity = float(chance.beta(1.3, 1.3))
+    severity = float(chance.beta(2.6, 1.3))
     left = bool(chance.random() < 0.5)
     side: Side = "left" if left else "right"
     if name == "cardiomegaly":

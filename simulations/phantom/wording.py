@@ -75,9 +75,9 @@ def house_style(style: Style, chance: np.random.Generator) -> HouseStyle:
         phrases={finding: _some(phrases, chance) for finding, phrases in table.items()},
         absent={finding: _some(phrases, chance) for finding, phrases in ABSENT.items()},
         lobes=bool(chance.random() < 0.4),
-        negation=float(chance.uniform(0.25, 0.65)),
+        negation=float(chance.uniform(0.10, 0.35)),
         hedging=float(chance.uniform(0.0, 0.25)),
-        chatter=float(chance.uniform(0.3, 1.6)),
+        chatter=float(chance.uniform(0.2, 0.8)),
     )
 
 

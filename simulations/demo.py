@@ -1,0 +1,91 @@
+"""The whole way in one command: phantom hospitals, their stores, a federation, its comparison, the report.
+
+OUT/hospitals/   DICOM, reports and truth of every phantom hospital and of the public bank
+OUT/stores/      what ingest makes of them
+OUT/...          the federated run, comparison.json and report.html
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.ingest.build import Source, Target, ingest, survey
+from client.ingest.pseudonyms import Pseudonyms, Shares, open_pseudonyms
+from client.ingest.truth import join_truth
+from common.errors import ConfigurationError
+from common.spec import Spec, read_spec
+from common.store import Store, write_labels
+from common.terminal import progress
+from server.report.records import Comparison
+from simulations.comparison import compare
+from simulations.federation import Federation
+from simulations.phantom.folders import DICOM, REPORTS, TRUTH, make_hospitals
+from simulations.phantom.hospital import BANK
+
+EXPERIMENTS = Path(__file__).parent / "experiments"
+DEMO_SPEC = EXPERIMENTS / "demo.toml"
+
+HOSPITALS, STUDIES, BANK_STUDIES = 4, 300, 300
+SHARES = Shares(train=0.65, validation=0.1)
+
+
+@dataclass(frozen=True)
+class Phantoms:
+    """Ingested phantom hospitals."""
+
+    sites: dict[str, Path]
+    """Name -> store."""
+    bank: Path
+
+
+def run_demo(out: Path, *, seed: int | None, workers: int) -> Comparison:
+    """Make everything under `out` and set federated beside central and local-only training.
+
+    Raises:
+        ConfigurationError: `out` holds something already.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise ConfigurationError(f"{out} is not empty: name another --out, or remove it")
+    spec = read_spec(DEMO_SPEC, seed=seed)
+    phantoms = make_phantom_stores(
+        out, spec, hospitals=HOSPITALS, studies=STUDIES, bank_studies=BANK_STUDIES, workers=workers
+    )
+    return compare(Federation(spec, phantoms.sites, phantoms.bank, out), workers=workers)
+
+
+def make_phantom_stores(
+    out: Path, spec: Spec, *, hospitals: int, studies: int, bank_studies: int, workers: int
+) -> Phantoms:
+    """Draw phantom hospitals and take them in as a real hospital would, through DICOM and CSV."""
+    with progress("phantom hospitals: studies", hospitals * studies + bank_studies) as advance:
+        folders = make_hospitals(
+            out / "hospitals",
+            hospitals=hospitals,
+            studies=studies,
+            bank_studies=bank_studies,
+            seed=spec.seed,
+            workers=workers,
+            on_study=lambda: advance(1, ""),
+        )
+    stores = _ingest_all(folders, out, spec.model.image_size, workers)
+    bank = stores.pop(BANK)
+    return Phantoms(stores, bank)
+
+
+def _ingest_all(folders: Sequence[Path], out: Path, image_size: int, workers: int) -> dict[str, Path]:
+    pseudonyms = open_pseudonyms(out / "home", create=True)
+    stores = {}
+    with progress("ingest: hospitals", len(folders)) as advance:
+        for folder in folders:
+            stores[folder.name] = out / "stores" / folder.name
+            _ingest(folder, stores[folder.name], image_size, workers, pseudonyms)
+            advance(1, folder.name)
+    return stores
+
+
+def _ingest(folder: Path, store: Path, image_size: int, workers: int, pseudonyms: Pseudonyms) -> None:
+    target = Target(store, folder.name, image_size, SHARES)
+    found = survey(Source(folder / DICOM, [folder / REPORTS], {}), target)
+    ingest(found, target, pseudonyms, workers=workers, after_file=lambda: None)
+    truth = join_truth(Store(store), folder / TRUTH, columns=[], pseudonyms=pseudonyms)
+    write_labels(store, truth.labels)
