@@ -73,8 +73,11 @@ class History:
         self._path.unlink(missing_ok=True)
 
     def resume(self, finished: int) -> None:
-        """Keep the rounds up to `finished`; a later line belongs to a round without a checkpoint."""
-        if finished:
+        """Keep the rounds up to `finished`; a later line belongs to a round without a checkpoint.
+
+        A hub that was killed right after a checkpoint has no line for its round; the run goes on without it.
+        """
+        if finished and self._path.exists() and self._path.stat().st_size:
             self.rounds = [record for record in read_rounds(self._path.parent) if record.round <= finished]
         self._write()
 

@@ -112,14 +112,21 @@ def start_or_resume(settings: RunSettings, project: Project) -> tuple[GlobalStat
     """
     history = History(settings.out)
     if not settings.resume:
-        if settings.checkpoints.exists() or (settings.out / RUN_FILE).exists():
-            raise ConfigurationError(
-                f"{settings.out} holds a run already: add --resume or name another --out"
-            )
+        refuse_another_run(settings)
         return fresh_global_state(project), history
     state = load_last_checkpoint(settings.checkpoints, project) or fresh_global_state(project)
     history.resume(state.round)
     return state, history
+
+
+def refuse_another_run(settings: RunSettings) -> None:
+    """Leave a folder that holds a run as it is.
+
+    Raises:
+        ConfigurationError: it does.
+    """
+    if settings.checkpoints.exists() or (settings.out / RUN_FILE).exists():
+        raise ConfigurationError(f"{settings.out} holds a run already: add --resume or name another --out")
 
 
 def record_round(

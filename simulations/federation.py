@@ -18,8 +18,11 @@ from common.project import MANIFEST, Project, create_project, open_project
 from common.spec import Spec
 from common.store import Store
 from server.app import app as server_app
-from server.run import Engine, RunSettings
-from simulations.grid import HUB, RUN_ID, Faults, InProcessGrid, NodeConfig
+from server.run import Engine, RunSettings, refuse_another_run
+from simulations.grid import HUB, RUN_ID, Faults, InProcessGrid, NodeConfig, log_to
+
+LOG = "run.log"
+"""What hospitals would find in their logs; in a run's folder, made when there is something to say."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,10 @@ def run_federation(
     Raises:
         FederationError: as the stages say; `out` keeps the last good state.
     """
-    federation.prepare(resume=resume)
     settings = federation.settings(engine=engine, resume=resume)
+    if not resume:
+        refuse_another_run(settings)
+    federation.prepare(resume=resume)
     run = ENGINES[engine]
     run(
         federation,
@@ -133,7 +138,11 @@ def default_workers(spec: Spec, sites: int) -> int:
 
 
 def _in_process(federation: Federation, settings: RunSettings, local: Local) -> None:
-    with InProcessGrid(federation.node_configs(), workers=local.workers, faults=local.faults) as grid:
+    log = federation.out / LOG
+    with (
+        log_to(log),
+        InProcessGrid(federation.node_configs(), workers=local.workers, faults=local.faults, log=log) as grid,
+    ):
         context = Context(
             run_id=RUN_ID,
             node_id=HUB,

@@ -5,10 +5,13 @@ as soon as it is pushed. Sites stay with their worker, so that a store is opened
 not depend on the number of workers, only how long it takes.
 """
 
+import logging
 import multiprocessing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
@@ -51,6 +54,7 @@ class InProcessGrid(Grid):
         client_app: ClientApp | None = None,
         workers: int = 1,
         faults: Faults | None = None,
+        log: Path | None = None,
     ) -> None:
         """Lay out the sites.
 
@@ -59,6 +63,7 @@ class InProcessGrid(Grid):
             client_app: the app to run; FedVLP's own when None. Another one needs `workers` = 1.
             workers: processes that train at the same time; 1 trains in this process.
             faults: injected failures.
+            log: file that workers log to; their stderr when None.
         """
         assert client_app is None or workers == 1
         self._client_app = client_app
@@ -75,9 +80,9 @@ class InProcessGrid(Grid):
         _be_the_hub()
         self.parallel_sites = workers
         self._workers: list[ProcessPoolExecutor] = []
+        self._log = log
         if workers > 1:
-            processes = multiprocessing.get_context("spawn")
-            self._workers = [ProcessPoolExecutor(1, mp_context=processes) for _ in range(workers)]
+            self._workers = [_worker(log) for _ in range(workers)]
             for ready in [worker.submit(_warm_up) for worker in self._workers]:
                 ready.result()
 
@@ -148,10 +153,17 @@ class InProcessGrid(Grid):
             future = Future[Message]()
             future.set_exception(BrokenExecutor())
         elif self._workers:
-            worker = self._workers[(node - FIRST_NODE) % len(self._workers)]
-            future = worker.submit(_handle_in_worker, message, self._contexts[node])
+            future = self._submit((node - FIRST_NODE) % len(self._workers), message, self._contexts[node])
         self._waiting[identity] = (message, future)
         return identity
+
+    def _submit(self, place: int, message: Message, context: Context) -> Future[Message]:
+        """Hand `message` to a worker; one that died in an earlier round is replaced."""
+        try:
+            return self._workers[place].submit(_handle_in_worker, message, context)
+        except BrokenExecutor:
+            self._workers[place] = _worker(self._log)
+            return self._workers[place].submit(_handle_in_worker, message, context)
 
     def _reply(self, message: Message, future: "Future[Message] | None") -> Message:
         if future is None:
@@ -182,6 +194,34 @@ def fedvlp_client_app() -> ClientApp:
     from client.app import app
 
     return app
+
+
+@contextmanager
+def log_to(path: Path) -> Iterator[None]:
+    """Send what sites and hub log to `path` instead of stderr, which is the user's."""
+    handler = _log_handler(path)
+    logging.getLogger("fedvlp").addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger("fedvlp").removeHandler(handler)
+        handler.close()
+
+
+def _log_handler(path: Path) -> logging.Handler:
+    handler = logging.FileHandler(path, delay=True, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(processName)s: %(message)s"))
+    return handler
+
+
+def _worker(log: Path | None) -> ProcessPoolExecutor:
+    processes = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, mp_context=processes, initializer=_log_in_worker, initargs=(log,))
+
+
+def _log_in_worker(log: Path | None) -> None:
+    if log is not None:
+        logging.getLogger("fedvlp").addHandler(_log_handler(log))
 
 
 def _handle_in_worker(message: Message, context: Context) -> Message:
