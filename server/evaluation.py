@@ -90,7 +90,7 @@ class Evaluator:
 
     def judge(self, weights: Weights) -> FinalScores:
         """Everything the spec asks for, with intervals over patients; nothing where no store was given."""
-        if not self._held_out:
+        if not (self._held_out and (self._spec.zero_shot or self._spec.retrieval)):
             return FinalScores()
         self._load(weights)
         draws, seed = self._spec.bootstrap_draws, derive_seed(self._project.spec.seed, "bootstrap") % 2**32
