@@ -34,6 +34,9 @@ def engine_command(
     sites: Annotated[int, typer.Option(min=2, help="Hospitals, all in every round.")] = 10,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of the federation.")] = 10,
     local_steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of a site in a round.")] = 2,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Sites that train at once in-process.  [default: one per core]")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Time the in-process engine against Flower's Ray engine.
@@ -41,7 +44,7 @@ def engine_command(
     The same small federation on both, each in a fresh process from start to exit; both must end in the same
     weights, bit for bit.
     """
-    times = time_engines(sites=sites, rounds=rounds, local_steps=local_steps, on_stage=_say)
+    times = time_engines(sites=sites, rounds=rounds, local_steps=local_steps, workers=workers, on_stage=_say)
     _tell(times.to_json(), engine_table(times), as_json=as_json)
 
 

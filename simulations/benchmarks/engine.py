@@ -46,7 +46,12 @@ class EngineTimes:
 
 
 def time_engines(
-    *, sites: int, rounds: int, local_steps: int, on_stage: Callable[[str], None] = lambda _: None
+    *,
+    sites: int,
+    rounds: int,
+    local_steps: int,
+    workers: int | None = None,
+    on_stage: Callable[[str], None] = lambda _: None,
 ) -> EngineTimes:
     """Run the small federation on both engines, one after the other.
 
@@ -54,6 +59,7 @@ def time_engines(
         sites: hospitals, all of them in every round.
         rounds: of the federation.
         local_steps: optimiser steps of a site in a round.
+        workers: of the in-process engine; None is what `fedvlp-sim run` takes. Ray always has one per core.
         on_stage: told what is about to run.
 
     Raises:
@@ -70,7 +76,8 @@ def time_engines(
         engines: tuple[Engine, ...] = ("inprocess", "ray")
         for engine in engines:
             on_stage(f"{engine}: {sites} sites x {rounds} rounds")
-            seconds[engine] = _run(folder, spec, stores, engine)
+            ours = [] if workers is None or engine != "inprocess" else ["--workers", str(workers)]
+            seconds[engine] = _run(folder, spec, stores, engine, ours)
         inprocess, ray = (read_run(folder / engine) for engine in engines)
     return EngineTimes(
         sites=sites,
@@ -87,12 +94,12 @@ def time_engines(
     )
 
 
-def _run(folder: Path, spec: Spec, stores: dict[str, Path], engine: Engine) -> float:
+def _run(folder: Path, spec: Spec, stores: dict[str, Path], engine: Engine, options: list[str]) -> float:
     """Wall seconds of `fedvlp-sim run` in a fresh process; its `RUN_FILE` lies under `folder`/`engine`."""
     spec_file = folder / "spec.toml"
     spec_file.write_bytes(tomli_w.dumps(spec.model_dump(mode="json", exclude_none=True)).encode())
     sites = [word for name, store in stores.items() for word in ("--site", f"{name}={store}")]
-    arguments = ["run", str(spec_file), *sites, "--engine", engine, "--out", str(folder / engine)]
+    arguments = ["run", str(spec_file), *sites, "--engine", engine, "--out", str(folder / engine), *options]
     seconds = run_fresh(COMMAND, arguments, log=folder / f"{engine}.log")
     assert (folder / engine / RUN_FILE).exists()
     return seconds

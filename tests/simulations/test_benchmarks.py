@@ -20,6 +20,8 @@ from common.model.vlp import build_model
 from common.project import Project, weights_of
 from common.update import Layout, pack, sum_names
 from server.checkpoint import fresh_global_state
+from server.evaluation import Evaluator
+from server.report.records import FinalScores
 from server.rounds import collect, instruct
 from simulations.benchmarks.cli import bench, engine_table, hub_table
 from simulations.benchmarks.engine import EngineTimes, time_engines
@@ -89,6 +91,14 @@ def test_the_hub_holds_neither_the_pushed_model_nor_an_earlier_reply_while_it_pu
     cohort = {node.name: node.node_id for node in grid.get_nodes()}
     collect(grid, cohort, instruct(project, fresh_global_state(project)), project)
     assert grid.alive == [(0, 0)] * len(SITES)
+
+
+def test_a_hub_without_stores_judges_nothing_and_builds_no_torch_model(project: Project) -> None:
+    evaluator = Evaluator(project, {})
+    state = fresh_global_state(project)
+    assert evaluator.glance(state).evaluation.mean_auroc is None
+    assert evaluator.judge(project.layout.unflatten(state.weights)) == FinalScores()
+    assert "_model" not in vars(evaluator)
 
 
 def test_a_reply_read_from_disc_says_what_was_written_and_names_the_instruction(
