@@ -1,3 +1,4 @@
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,6 +164,8 @@ def test_the_canonical_bytes_are_read_back_as_the_same_spec() -> None:
     again = Spec.model_validate_json(tiny_spec().canonical())
     assert again == tiny_spec()
     assert again.canonical() == tiny_spec().canonical()
+    listed = list(json.loads(again.canonical()))
+    assert listed == sorted(listed)
 
 
 def test_a_spec_is_frozen() -> None:
