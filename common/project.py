@@ -92,7 +92,8 @@ def create_project(folder: Path, spec: Spec, *, sites: list[str], bank: Store | 
     _require_sites(spec, sites)
     if spec.data.anchor_pairs and bank is None:
         raise ConfigurationError(
-            f"data.anchor_pairs = {spec.data.anchor_pairs} needs a public bank: give --bank STORE or set it to 0"
+            f"data.anchor_pairs = {spec.data.anchor_pairs} needs a public bank: "
+            "give --bank STORE or set it to 0"
         )
     public = [] if bank is None else [training_text(sections) for sections in bank.sections()]
     tokenizer = train_tokenizer(

@@ -36,7 +36,8 @@ def create(
     made = create_project(out, read_spec(spec), sites=site, bank=None if bank is None else Store(bank))
     typer.echo(
         f"project {made.manifest.name} for {len(made.manifest.sites)} sites, "
-        f"{made.layout.num_coordinates:,} parameters, {made.tokenizer.vocabulary_size:,} word pieces, in {out}"
+        f"{made.layout.num_coordinates:,} parameters, {made.tokenizer.vocabulary_size:,} word pieces, "
+        f"in {out}"
     )
     typer.echo(f"digest {made.digest}")
 

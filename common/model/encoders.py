@@ -40,9 +40,9 @@ class Tokens:
 class Block(nn.Module):
     """A pre-norm transformer block (Xiong et al. 2020, arXiv:2002.04745) that starts as the identity.
 
-    The two projections back into the stream start at zero (Bachlechner et al. 2021, arXiv:2003.04887): a fresh
-    text tower is a bag of words, and reports differ from the first step on. With the usual start, what attention
-    adds to every word alike drowns the words themselves.
+    The two projections back into the stream start at zero (Bachlechner et al. 2021, arXiv:2003.04887): a
+    fresh text tower is a bag of words, and reports differ from the first step on. With the usual start, what
+    attention adds to every word alike drowns the words themselves.
     """
 
     def __init__(self, width: int, heads: int, expansion: int = 4) -> None:
