@@ -103,6 +103,12 @@ class MaskedImageSpec(Section):
     decoder_depth: PositiveInt = 1
     decoder_heads: PositiveInt = 4
 
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.decoder_width % self.decoder_heads:
+            raise ValueError("objectives.masked_image.decoder_heads does not divide its decoder_width")
+        return self
+
 
 class MaskedLanguageSpec(Section):
     """Masked language modelling that may look at the image; see `common.objectives.masked_language`."""

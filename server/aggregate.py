@@ -28,8 +28,12 @@ class RoundSum:
 class Accumulator:
     """Adds answers to one instruction, in any order."""
 
-    def __init__(self, layout: Layout, objectives: tuple[str, ...], instruction: Instruction) -> None:
+    def __init__(
+        self, layout: Layout, objectives: tuple[str, ...], instruction: Instruction, *, weight_cap: int
+    ) -> None:
+        """Begin with nothing; no answer may weigh more than `weight_cap`, the spec's public bound."""
         self._layout = layout
+        self._weight_cap = weight_cap
         self._names = sum_names(objectives)
         self._expected = (instruction.round, instruction.project, instruction.model)
         self._clips = instruction.clips
@@ -47,16 +51,17 @@ class Accumulator:
         if answer.sums.shape != self._sums.shape:
             raise IntegrityError("the answer carries other sums than the project names")
         lanes = self._named(answer.sums)
-        if lanes["weight"] == 0:
-            raise IntegrityError("the answer has weight zero")
+        if not 1 <= lanes["weight"] <= self._weight_cap:
+            raise IntegrityError(f"the answer weighs {lanes['weight']}, not 1 to {self._weight_cap}")
         add_packed(self._total, answer.low, answer.high)
         self._sums += answer.sums
         return lanes
 
-    def finish(self, *, weight_cap: int) -> RoundSum:
+    def finish(self) -> RoundSum:
         """The weighted mean of all answers added; at least one was."""
         lanes = self._named(self._sums)
-        mean = mean_update(self._total, self._clips, self._layout, weight=lanes["weight"] / weight_cap)
+        weight = lanes["weight"] / self._weight_cap
+        mean = mean_update(self._total, self._clips, self._layout, weight=weight)
         return RoundSum(mean, lanes)
 
     def _named(self, sums: npt.NDArray[np.uint64]) -> Lanes:

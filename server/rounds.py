@@ -59,7 +59,10 @@ def collect(grid: Grid, cohort: Cohort, instruction: Instruction, project: Proje
     """
     federation = project.spec.federation
     started = time.perf_counter()
-    adding = _Adding(Accumulator(project.layout, project.spec.objectives.names, instruction))
+    accumulator = Accumulator(
+        project.layout, project.spec.objectives.names, instruction, weight_cap=federation.weight_cap
+    )
+    adding = _Adding(accumulator)
     timeout_seconds = federation.reply_timeout_seconds
     exchange(
         grid,
@@ -70,7 +73,7 @@ def collect(grid: Grid, cohort: Cohort, instruction: Instruction, project: Proje
     seconds = time.perf_counter() - started
     adding.require(federation.min_sites, instruction.round)
     return Collected(
-        sum=adding.accumulator.finish(weight_cap=federation.weight_cap),
+        sum=adding.accumulator.finish(),
         sites=tuple(adding.sites[name] for name in sorted(adding.sites)),
         bytes_down=len(cohort) * instruction_bytes(len(instruction.weights), len(instruction.clips)),
         bytes_up=len(adding.lanes) * answer_bytes(len(instruction.weights), project.spec.objectives.names),

@@ -53,6 +53,7 @@ class Federation:
                 )
         bank = None if self.bank is None else Store(self.bank)
         if bank is not None:
+            bank.verify()
             require_image_size(bank, self.spec.model.image_size)
         if resume and (self.project_folder / MANIFEST).exists():
             return self._same_project(bank)

@@ -151,7 +151,7 @@ def every_few(rows: int, share: float) -> Tensor:
 
 
 def visible_patches(spec: Spec, rows: int, ratio: float, chance: torch.Generator) -> Tensor:
-    """(B, K) a random choice of patches to see, K = max(1, round((1 - ratio) N)), in ascending order."""
+    """(B, K) a random choice of patches to see, ascending; K = round((1 - ratio) N) within 1..N - 1."""
     total = (spec.model.image_size // patch_pixels(spec.model.image)) ** 2
-    seen = max(1, round((1 - ratio) * total))
+    seen = max(1, min(total - 1, round((1 - ratio) * total)))
     return torch.rand(rows, total, generator=chance).argsort(dim=1)[:, :seen].sort(dim=1).values

@@ -82,9 +82,10 @@ def test_the_answer_is_the_update_of_this_instruction(
 ) -> None:
     answer = Answer.from_records(ask(node, instruction.to_records()).content)
     assert (answer.round, answer.project, answer.model) == (1, project.digest, instruction.model)
-    mean = Accumulator(project.layout, project.spec.objectives.names, instruction)
+    cap = project.spec.federation.weight_cap
+    mean = Accumulator(project.layout, project.spec.objectives.names, instruction, weight_cap=cap)
     lanes = mean.add(answer)
-    update = mean.finish(weight_cap=project.spec.federation.weight_cap).mean
+    update = mean.finish().mean
     assert np.abs(update).max() > 0
     assert lanes["weight"] == site.weight
     assert (lanes["steps"], lanes["examples"]) == (2, 8)

@@ -94,6 +94,7 @@ def test_a_value_out_of_range_is_named_with_its_key(key: str, value: object) -> 
         ({"model__image__patch_pixels": 5}, "patch_pixels = 5 does not divide model.image_size = 16"),
         ({"model__image__encoder": "resnet", "model__image_size": 20}, "no multiple of 8"),
         ({"model__text__heads": 3}, "model.text.heads does not divide model.text.width"),
+        ({"objectives__masked_image__decoder_heads": 3}, "does not divide its decoder_width"),
         ({"objectives": {}}, r"[objectives] is empty"),
         ({"data__anchor_pairs": 6}, "leaves no room for private pairs"),
     ],

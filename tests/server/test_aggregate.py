@@ -38,10 +38,10 @@ def answer(delta: np.ndarray, weight: int, *, site: str = "east", **more: int) -
 
 
 def summed(answers: list[Answer]) -> RoundSum:
-    accumulator = Accumulator(LAYOUT, OBJECTIVES, instruction())
+    accumulator = Accumulator(LAYOUT, OBJECTIVES, instruction(), weight_cap=CAP)
     for one in answers:
         accumulator.add(one)
-    return accumulator.finish(weight_cap=CAP)
+    return accumulator.finish()
 
 
 def random_answers(seed: int, sites: int) -> tuple[np.ndarray, np.ndarray, list[Answer]]:
@@ -88,7 +88,7 @@ def test_hospitals_of_equal_weight_count_alike() -> None:
 
 
 def test_each_answer_gives_back_its_own_sums() -> None:
-    accumulator = Accumulator(LAYOUT, OBJECTIVES, instruction())
+    accumulator = Accumulator(LAYOUT, OBJECTIVES, instruction(), weight_cap=CAP)
     first = accumulator.add(answer(np.zeros(10, np.float32), 3, examples=5))
     second = accumulator.add(answer(np.zeros(10, np.float32), 4, examples=6))
     assert (first["weight"], first["examples"]) == (3, 5)
@@ -106,18 +106,31 @@ GOOD = answer(np.full(10, 0.05, np.float32), 8)
         replace(GOOD, model="n"),
         replace(GOOD, sums=GOOD.sums[:-1]),
         replace(GOOD, sums=lanes(0)),
+        replace(GOOD, sums=lanes(CAP + 1)),
+        replace(GOOD, sums=lanes(2**64 - 8)),
         replace(GOOD, low=GOOD.low[:-1]),
         replace(GOOD, high=GOOD.high[:1]),
         replace(GOOD, low=GOOD.low.astype(np.uint32)),
     ],
-    ids=["round", "project", "model", "sums", "weight zero", "short low", "short high", "wide low"],
+    ids=[
+        "round",
+        "project",
+        "model",
+        "sums",
+        "weight zero",
+        "heavy",
+        "cancels the good one",
+        "short low",
+        "short high",
+        "wide low",
+    ],
 )
 def test_a_refused_answer_leaves_no_trace(bad: Answer) -> None:
-    accumulator = Accumulator(LAYOUT, OBJECTIVES, instruction())
+    accumulator = Accumulator(LAYOUT, OBJECTIVES, instruction(), weight_cap=CAP)
     accumulator.add(GOOD)
     with pytest.raises(IntegrityError, match=r"^the (answer|update) "):
         accumulator.add(bad)
-    after, alone = accumulator.finish(weight_cap=CAP), summed([GOOD])
+    after, alone = accumulator.finish(), summed([GOOD])
     assert_array_equal(after.mean, alone.mean)
     assert after.lanes == alone.lanes
 

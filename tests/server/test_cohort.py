@@ -75,7 +75,8 @@ def heard(reply: Reply) -> str | None:
 
 def test_every_site_gets_its_message_and_replies_come_in_the_order_of_names() -> None:
     grid = grid_of(["b", "c", "a"])
-    replies = exchange(grid, messages(["c", "a", "b"]), timeout_seconds=5)
+    backwards = dict(reversed(messages(["a", "b", "c"]).items()))
+    replies = exchange(grid, backwards, timeout_seconds=5)
     assert [(reply.site, heard(reply), reply.error) for reply in replies] == [
         ("a", "a", None),
         ("b", "b", None),

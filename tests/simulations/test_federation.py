@@ -383,15 +383,17 @@ def test_a_store_of_another_image_size_is_refused_before_anything_is_written(pla
     assert not (place.out / "out").exists()
 
 
-def test_a_store_with_a_flipped_byte_is_refused(place: Place, cli: Cli) -> None:
-    folder = Path(shutil.copytree(place.stores["north"].folder, place.out / "north"))
+@pytest.mark.parametrize("name", ["north", "bank"])
+def test_a_store_with_a_flipped_byte_is_refused(place: Place, cli: Cli, name: str) -> None:
+    source = place.bank if name == "bank" else place.stores[name]
+    folder = Path(shutil.copytree(source.folder, place.out / name))
     content = bytearray((folder / IMAGES).read_bytes())
     content[-1] ^= 1
     (folder / IMAGES).write_bytes(content)
-    mixed = replace(place, stores=place.stores | {"north": Store(folder)})
-    code, line = refused(place, cli, *mixed.arguments())
+    changed = {"bank": Store(folder)} if name == "bank" else {"stores": place.stores | {name: Store(folder)}}
+    code, line = refused(place, cli, *replace(place, **changed).arguments())
     assert code == 6
-    assert f"north: {IMAGES} differs from its manifest; ingest again" in line
+    assert f"store {name}: {IMAGES} differs from its manifest; ingest again" in line
 
 
 def test_a_store_without_training_rows_is_refused(place: Place, cli: Cli) -> None:
