@@ -19,7 +19,7 @@ from common.errors import ConfigurationError, IntegrityError
 from common.messages import HELLO, TRAIN, Answer, Instruction
 from common.project import Project, create_project, weights_of
 from common.store import IMAGES, Row, Store, write_store
-from common.training.trainer import validate
+from common.training.trainer import train, validate
 from common.update import FIXED_POINT, LEVELS, centred, digest_weights, sum_names
 from server.aggregate import Accumulator
 from simulations.grid import FIRST_NODE, RUN_ID, InProcessGrid, handle
@@ -133,6 +133,14 @@ def test_another_round_or_hospital_trains_otherwise(
         )
     ]
     assert len({answer.low.tobytes() for answer in answers}) == 3
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_round_takes_the_steps_that_follow_those_before(site: Site, project: Project, number: int) -> None:
+    spec, model, expected = project.spec, project.fresh_model(), project.fresh_model()
+    train_locally(site, model, number)
+    train(expected, site.batches, spec, first_step=2 * (number - 1), steps=2, total_steps=6)
+    assert digest_weights(weights_of(model)) == digest_weights(weights_of(expected))
 
 
 def test_the_incoming_model_is_judged_on_validation_patients(
