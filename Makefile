@@ -39,7 +39,7 @@ endef
 
 help:
 	@echo "make install   the pinned packages and the three commands, in $(VENV)"
-	@echo "make demo      phantom hospitals, a federated run, its comparison and demo/report.html"
+	@echo "make demo      phantom hospitals, a federated run, its comparison: demo/report.html"
 	@echo "make test      every test, real deployments included"
 	@echo "make check     format, lint, types, imports, fast tests, the Flower bundle"
 	@echo "make lock      the lock files anew, from the ranges of pyproject.toml"
@@ -71,8 +71,11 @@ $(BIN)/pip:
 
 # --- what people run ------------------------------------------------------------------------------------------
 
+# Where the demo writes; it begins in an empty folder.
+OUT ?= demo
+
 demo: $(INSTALLED)
-	@$(BIN)/fedvlp-sim demo --out demo
+	@$(BIN)/fedvlp-sim demo --out "$(OUT)"
 
 test: fast-tests slow-tests
 
