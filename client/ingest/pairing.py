@@ -1,16 +1,21 @@
 """Which report belongs to which image.
 
-A report belongs to the instances it names; if it names none, to all images of its accession. It never
-crosses patients.
+A report belongs to the instances it names; if it names none, to all images of its accession number, failing
+that of its study UIDs, failing that to the image files it names. It never crosses patients.
 """
 
+import re
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from client.ingest.dicom import Header, Patient
 from client.ingest.rejected import Reason, Refusal
-from client.ingest.reports import Report
+from client.ingest.reports import ImageRecord, Report
+
+
+MAX_COPIES = 8
+"""Files that one record may mean (a picture kept in several formats); more, and its name is too vague."""
 
 
 @dataclass(frozen=True)
@@ -31,53 +36,199 @@ class Pairing:
     refused: tuple[Refusal, ...]
 
 
-def pair(images: Sequence[Header], reports: Sequence[Report]) -> Pairing:
+def pair(images: Sequence[Header], reports: Sequence[Report], *, files: Sequence[str] = ()) -> Pairing:
     """Bring images and reports together.
 
     A report that names instances of which none is here stays without an image: its accession's other images
     have reports of their own. A report with a `patient_id` is refused where its images say otherwise.
-    """
-    by_instance = {image.instance_uid: number for number, image in enumerate(images)}
-    by_accession: defaultdict[str, list[int]] = defaultdict(list)
-    issuers: defaultdict[str, set[str]] = defaultdict(set)
-    for number, image in enumerate(images):
-        by_accession[image.accession].append(number)
-        issuers[image.patient_id].add(image.issuer)
-    by_accession.pop("", None)
 
+    Args:
+        images: the headers of all images.
+        reports: all reports.
+        files: path of each image's file in its folder; without it no report is paired by file name.
+    """
+    index = _Index(images, files)
     reports_of: list[list[int]] = [[] for _ in images]
     unpaired: list[Unpaired] = []
     refused: list[Refusal] = []
     for number, report in enumerate(reports):
-        if report.instance_uids:
-            found = [by_instance[uid] for uid in report.instance_uids if uid in by_instance]
-        else:
-            found = _of_patient(report.patient_id, by_accession.get(report.accession, []), images)
-        reason = _conflict(report, [images[match] for match in found], issuers)
+        found = index.of(report)
+        reason = found if isinstance(found, Reason) else index.conflict(report, found)
         if reason is not None:
             refused.append(Refusal(report.place, reason))
         elif not found:
-            issuer = next(iter(issuers.get(report.patient_id, ())), "")
-            unpaired.append(Unpaired(number, (report.patient_id, issuer)))
-        for match in found if reason is None else ():
+            unpaired.append(Unpaired(number, (report.patient_id, index.issuer(report.patient_id))))
+        for match in found if reason is None and not isinstance(found, Reason) else ():
             reports_of[match].append(number)
     return Pairing(tuple(map(tuple, reports_of)), tuple(unpaired), tuple(refused))
 
 
-def _of_patient(patient_id: str, candidates: Sequence[int], images: Sequence[Header]) -> list[int]:
-    """Keep the images of the report's patient, or all of them where there are none of that patient."""
-    own = [image for image in candidates if images[image].patient_id == patient_id]
-    return own or list(candidates)
+def identify(
+    images: Sequence[Header], records: Iterable[ImageRecord], *, files: Sequence[str]
+) -> list[Header]:
+    """Fill in what a data set's tables say of images whose own files do not say whose they are.
+
+    A header that names its patient stays as it is, and so does one of which the tables say two things, or only
+    by a name that many files have.
+
+    Args:
+        images: the headers of all images; `patient_id` is "" where the file does not say it.
+        records: what the tables say.
+        files: path of each image's file in its folder.
+    """
+    names = FileNames(files)
+    claims: defaultdict[int, dict[tuple[str, str], ImageRecord]] = defaultdict(dict)
+    for record in records:
+        matches = names.find(record.file_name)
+        for match in matches if len(matches) <= MAX_COPIES else ():
+            claims[match].setdefault((record.patient_id, record.accession), record)
+    identified = list(images)
+    for number, said in claims.items():
+        image = images[number]
+        if not image.patient_id and len(said) == 1:
+            (record,) = said.values()
+            identified[number] = replace(
+                image,
+                patient_id=record.patient_id,
+                accession=image.accession or record.accession,
+                view=image.view or record.view,
+            )
+    return identified
 
 
-def _conflict(report: Report, images: Sequence[Header], issuers: dict[str, set[str]]) -> Reason | None:
-    patients = {image.patient for image in images}
-    if report.patient_id and any(patient_id != report.patient_id for patient_id, _ in patients):
-        return Reason.OTHER_PATIENT
-    if len(patients) > 1:
-        return Reason.SEVERAL_PATIENTS
-    if not patients and not report.patient_id:
-        return Reason.NO_PATIENT
-    if not patients and len(issuers.get(report.patient_id, ())) > 1:
-        return Reason.SEVERAL_PATIENTS
-    return None
+class _Node:
+    """The files whose paths end in the same parts, by the part before."""
+
+    __slots__ = ("before", "ends")
+
+    def __init__(self) -> None:
+        self.before: dict[str, _Node] = {}
+        self.ends: list[int] = []
+        """Files that have no part before."""
+
+
+class FileNames:
+    """Finds image files by the names that reports and tables give them."""
+
+    def __init__(self, files: Sequence[str]) -> None:
+        """Index `files`, paths relative to one folder."""
+        self._last = [(_parts(file) or [""])[-1] for file in files]
+        self._root = _Node()
+        self._found: dict[str, list[int]] = {}
+        for number, file in enumerate(files):
+            node = self._root
+            for part in _from_the_end(file):
+                node = node.before.setdefault(part, _Node())
+            node.ends.append(number)
+
+    def find(self, name: str) -> list[int]:
+        """The files that `name` means, by number; several if it is not enough to tell them apart.
+
+        Suffixes may differ or be absent. As many of the last folders as both give must agree, so that
+        `train/patient1/view1.jpg` means `patient1/view1.png` and not `patient2/view1.png`; of several, those
+        that agree in most parts, and among these those with the very suffix.
+        """
+        if name not in self._found:
+            found, last = self._search(_from_the_end(name)), (_parts(name) or [""])[-1]
+            exact = [number for number in found if self._last[number] == last]
+            self._found[name] = exact or found
+        return self._found[name]
+
+    def _search(self, wanted: tuple[str, ...]) -> list[int]:
+        node, ended = self._root, list[int]()
+        for part in wanted:
+            if (before := node.before.get(part)) is None:
+                return ended
+            node, ended = before, before.ends or ended
+        return sorted(_all_under(node)) if wanted else []
+
+
+def _all_under(node: _Node) -> list[int]:
+    numbers, waiting = [], [node]
+    while waiting:
+        one = waiting.pop()
+        numbers += one.ends
+        waiting += one.before.values()
+    return numbers
+
+
+def _from_the_end(name: str) -> tuple[str, ...]:
+    """The parts of a path, the file's name without its suffix first."""
+    *folders, last = _parts(name) or [""]
+    return (_stem(last), *reversed(folders)) if last else ()
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in re.split(r"[/\\]+", name.strip()) if part not in ("", ".")]
+
+
+def _stem(name: str) -> str:
+    """The name without the suffix of an image, if it has one."""
+    return re.sub(r"(?<=.)\.(?:dcm|dicom|jpe?g|png|tiff?|bmp)$", "", name, flags=re.IGNORECASE)
+
+
+class _Index:
+    """The images by everything that a report may name them by."""
+
+    def __init__(self, images: Sequence[Header], files: Sequence[str]) -> None:
+        self._images = images
+        self._names = FileNames(files)
+        self._by_instance: defaultdict[str, list[int]] = defaultdict(list)
+        self._by_accession: defaultdict[str, list[int]] = defaultdict(list)
+        self._by_study: defaultdict[str, list[int]] = defaultdict(list)
+        self._issuers: defaultdict[str, set[str]] = defaultdict(set)
+        for number, image in enumerate(images):
+            self._by_instance[image.instance_uid].append(number)
+            self._by_accession[image.accession].append(number)
+            self._by_study[image.study_uid].append(number)
+            self._issuers[image.patient_id].add(image.issuer)
+        self._by_accession.pop("", None)
+        self._by_study.pop("", None)
+
+    def of(self, report: Report) -> list[int] | Reason:
+        """The images of a report; none if they are not here, a reason if they cannot be told."""
+        if report.instance_uids:
+            return [number for uid in report.instance_uids for number in self._by_instance.get(uid, ())]
+        for by, names in (
+            (self._by_accession, (report.accession, *report.further_accessions)),
+            (self._by_study, report.study_uids),
+        ):
+            found = sorted({number for name in names for number in by.get(name, ())})
+            if found:
+                return self._of_patient(report.patient_id, found)
+        return self._named(report.file_names)
+
+    def _of_patient(self, patient_id: str, candidates: list[int]) -> list[int]:
+        """Keep the images of the report's patient, or all of them where there are none of that patient."""
+        own = [image for image in candidates if self._images[image].patient_id == patient_id]
+        return own or candidates
+
+    def _named(self, names: Iterable[str]) -> list[int] | Reason:
+        found: dict[int, None] = {}
+        for name in names:
+            matches = self._names.find(name)
+            if any(self._study(number) != self._study(matches[0]) for number in matches):
+                return Reason.AMBIGUOUS_IMAGE
+            found |= dict.fromkeys(matches)
+        return sorted(found)
+
+    def _study(self, number: int) -> tuple[Patient, str]:
+        image = self._images[number]
+        return image.patient, image.accession or image.study_uid or image.instance_uid
+
+    def issuer(self, patient_id: str) -> str:
+        """Who gave out this patient's number, by its images; "" where there are none."""
+        return next(iter(self._issuers.get(patient_id, ())), "")
+
+    def conflict(self, report: Report, found: Sequence[int]) -> Reason | None:
+        """Why a report cannot be of these images' patient, or None if it can."""
+        patients = {self._images[number].patient for number in found}
+        if report.patient_id and any(patient_id != report.patient_id for patient_id, _ in patients):
+            return Reason.OTHER_PATIENT
+        if len(patients) > 1:
+            return Reason.SEVERAL_PATIENTS
+        if not patients and not report.patient_id:
+            return Reason.NO_PATIENT
+        if not patients and len(self._issuers.get(report.patient_id, ())) > 1:
+            return Reason.SEVERAL_PATIENTS
+        return None

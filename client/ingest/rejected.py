@@ -36,6 +36,17 @@ class Reason(StrEnum):
 
     EMPTY_REPORT = "empty_report"
     MALFORMED_ROW = "malformed_row"  # more or fewer fields than the header has
+    MALFORMED_REPORT = "malformed_report"  # JSON, XML or DICOM SR that cannot be parsed
+    NOT_A_REPORT = "not_a_report"  # a file or a resource among the reports that is none
+    NOT_TEXT = "not_text"  # bytes that no encoding of text has
+    NOT_UTF8 = "not_utf8"  # a row or a line in another encoding than the rest of its file
+    UNSUPPORTED_FORM = "unsupported_form"  # its text is only in a PDF, a picture or behind a link
+    TOO_LONG = "too_long"  # more text than any report has
+    TOO_DEEP = "too_deep"  # nested beyond what any report needs
+    FORBIDDEN_ENTITY = "forbidden_entity"  # XML that declares entities: they may expand without end
+    WITHDRAWN = "withdrawn"  # the source says that it was entered in error or cancelled
+    SUPERSEDED = "superseded"  # a later version of the same report is there
+    AMBIGUOUS_IMAGE = "ambiguous_image"  # the file name it gives is that of several images
     OTHER_PATIENT = "other_patient"  # the report's patient is not the patient of its images
     SEVERAL_PATIENTS = "several_patients"  # its images, or its patient_id, belong to more than one patient
 
@@ -45,7 +56,7 @@ class Refusal:
     """One file, or one row of a report file."""
 
     place: str
-    """Path relative to the DICOM folder, or `reports.csv:12` for the row that ends on line 12."""
+    """Path relative to the DICOM folder, or of a report `reports.csv:12`, the row that ends on line 12."""
     reason: Reason
 
 

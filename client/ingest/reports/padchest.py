@@ -1,0 +1,50 @@
+"""PadChest: one table with a row per image; the Spanish report stands in the row of each of its images.
+
+Source: Bustos et al. 2020, doi:10.1016/j.media.2020.101797.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from client.ingest.rejected import Reason
+from client.ingest.reports.report import Found, ImageRecord, Report, ReportFile, iso_date
+from client.ingest.reports.tables import read_rows, table_columns
+
+COLUMNS = ("ImageID", "StudyID", "PatientID", "Report")
+VIEWS = {"PA": "PA", "AP": "AP", "AP_HORIZONTAL": "AP", "L": "LATERAL"}
+
+
+def is_padchest(path: Path, start: bytes) -> bool:
+    """Tell whether `path`, which begins with `start`, is PadChest's table."""
+    return path.suffix.lower() == ".csv" and set(COLUMNS) <= set(table_columns(start))
+
+
+def read_padchest(files: Sequence[ReportFile]) -> Found:
+    """Read the images, and one report for each study and text.
+
+    Raises:
+        ConfigurationError: a column is missing.
+    """
+    found = Found()
+    for file in files:
+        reports: dict[tuple[str, str], Report] = {}
+        for line, row in read_rows(file.path, COLUMNS):
+            if row is None or not row["ImageID"].strip():
+                found.refuse(f"{file.place}:{line}", Reason.MALFORMED_ROW)
+            else:
+                _take(f"{file.place}:{line}", row, found, reports)
+        for report in reports.values():
+            found.add(report)
+    return found
+
+
+def _take(place: str, row: Mapping[str, str], found: Found, reports: dict[tuple[str, str], Report]) -> None:
+    image, study, patient, text = (row[column].strip() for column in COLUMNS)
+    view = VIEWS.get(row.get("Projection", "").strip().upper(), "")
+    found.images.append(ImageRecord(place, image, patient, study, view))
+    if text and text != "nan":
+        date = iso_date(row.get("StudyDate_DICOM", "").split(".")[0])
+        report = Report(place, study, patient, (), text, date=date, language="es")
+        first = reports.setdefault((study, text), report)
+        reports[study, text] = replace(first, file_names=(*first.file_names, image))

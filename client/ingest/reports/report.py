@@ -1,0 +1,153 @@
+"""A report, whatever format it came in, and what a data set says of its image files."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+
+from client.ingest.rejected import Reason, Refusal
+from common.text.sections import PREAMBLE, REPORT, Sections, merge_sections, parse_sections
+
+MAX_CHARACTERS = 1 << 20
+"""Of one report; long ones have some 30,000."""
+MAX_TEXT_BYTES = 4 * MAX_CHARACTERS
+"""Of one report in any encoding."""
+MAX_UID_CHARACTERS = 64
+"""Source: DICOM PS3.5, 9.1."""
+
+_UID = re.compile(r"\d+(?:\.\d+)+")
+_DATE = re.compile(r"(\d{4})(?:([-/.]?)(\d{2})(?:\2(\d{2}))?)?(?!\d)")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8}){0,3}")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Report:
+    """One report; any field but the text may be empty. Identifiers as they stand in the source."""
+
+    place: str
+    """`reports.csv:12`, the row that ends on line 12; for a file of its own its path in the folder."""
+    accession: str
+    patient_id: str
+    instance_uids: tuple[str, ...]
+    """The images it names; it belongs to no others."""
+    text: str
+    further_accessions: tuple[str, ...] = ()
+    """A report may answer several orders."""
+    study_uids: tuple[str, ...] = ()
+    file_names: tuple[str, ...] = ()
+    """Image files it names, as the source writes them, with or without folders and suffix."""
+    date: str = ""
+    """ISO 8601: a day, a month or a year."""
+    language: str = ""
+    """BCP 47, such as `es`."""
+    sections: Sections = field(default_factory=dict)
+    """As the source divides it, in the source's order; {} where it has one text only."""
+
+    def parts(self) -> Sections:
+        """Its sections, those of the source or else those that its headers make."""
+        return dict(self.sections) or parse_sections(self.text)
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """What a data set's table says of an image file that says nothing of itself."""
+
+    place: str
+    file_name: str
+    patient_id: str
+    accession: str
+    """The data set's name of the study; "" where it has none."""
+    view: str = ""
+    """PA, AP, LATERAL or LL; "" where unknown."""
+
+
+@dataclass(frozen=True)
+class ReportFile:
+    """A file to read, and the name by which a person finds it."""
+
+    path: Path
+    place: str
+
+
+@dataclass
+class Found:
+    """What has been read so far; every input is in `reports` or `refusals`, or was only context."""
+
+    reports: list[Report] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    images: list[ImageRecord] = field(default_factory=list)
+
+    def add(self, report: Report) -> None:
+        """Take a report, or refuse it where it is empty or too long."""
+        if len(report.text) > MAX_CHARACTERS:
+            self.refuse(report.place, Reason.TOO_LONG)
+        elif not report.text.strip():
+            self.refuse(report.place, Reason.EMPTY_REPORT)
+        else:
+            sections = {name: legible(text) for name, text in report.sections.items()}
+            self.reports.append(replace(report, text=legible(report.text), sections=sections))
+
+    def refuse(self, place: str, reason: Reason) -> None:
+        """Leave an input out, and say why."""
+        self.refusals.append(Refusal(place, reason))
+
+    def extend(self, other: "Found") -> None:
+        """Take over everything of `other`."""
+        self.reports += other.reports
+        self.refusals += other.refusals
+        self.images += other.images
+
+
+def legible(text: str) -> str:
+    """Compose accents (NFC), turn control characters into blanks and lone surrogates into U+FFFD."""
+    return unicodedata.normalize("NFC", _SURROGATE.sub("\ufffd", _CONTROL.sub(" ", text)))
+
+
+def in_sections(parts: Iterable[tuple[str, str]]) -> Sections:
+    """Join (section, text) pairs in order; where a text has headers of its own, they count."""
+    return merge_sections(_opened(name, text) for name, text in parts)
+
+
+def _opened(name: str, text: str) -> Sections:
+    own = parse_sections(text)
+    return {name if part in (REPORT, PREAMBLE) else part: words for part, words in own.items()}
+
+
+def written(sections: Sections) -> str:
+    """The sections as one text with headers in capitals; `parse_sections` reads them back."""
+    return "\n".join(
+        text if name == REPORT else f"{name.upper()}: {text}" for name, text in sections.items()
+    ).strip()
+
+
+def unique(values: Iterable[str]) -> tuple[str, ...]:
+    """The values that are not empty, each once, in their order."""
+    return tuple(dict.fromkeys(value for value in values if value))
+
+
+def uid_in(text: str) -> str:
+    """The DICOM UID that `text` is, with or without `urn:oid:`; "" if it is none."""
+    uid = text.strip().removeprefix("urn:oid:")
+    return uid if _UID.fullmatch(uid) and len(uid) <= MAX_UID_CHARACTERS else ""
+
+
+def iso_date(text: str) -> str:
+    """`20170211`, `2017-02-11T10:00` or `2017/02` as ISO 8601; "" for anything else."""
+    match = _DATE.match(text.strip())
+    if match is None:
+        return ""
+    year, _, month, day = match.groups()
+    try:
+        date(int(year), int(month or 1), int(day or 1))
+    except ValueError:
+        return ""
+    return "-".join(part for part in (year, month, day) if part)
+
+
+def language_tag(text: str) -> str:
+    """A language tag as it stands, "" if it is none."""
+    return text.strip() if _LANGUAGE.fullmatch(text.strip()) else ""
