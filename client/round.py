@@ -15,7 +15,7 @@ import torch
 
 from common.data.batch import Batch
 from common.data.batches import Batches, fixed_batches
-from common.data.corpus import read_corpus
+from common.data.corpus import read_corpus, reader_of
 from common.errors import ConfigurationError, InputRefusedError, IntegrityError
 from common.messages import Answer, Instruction
 from common.model.vlp import VLPModel
@@ -82,12 +82,15 @@ def _open_site(name: str, store_folder: str, project_folder: str, bank_folder: s
     store = Store(Path(store_folder))
     store.verify()
     spec, size = project.spec, project.spec.model.image_size
-    private = read_corpus(store, "train", project.tokenizer, image_size=size)
+    reader = reader_of(spec)
+    private = read_corpus(store, "train", project.tokenizer, image_size=size, reader=reader)
     if not len(private):
         raise InputRefusedError(f"store {store.name} has no training rows", outward="no training rows")
     bank = project.open_bank(Path(bank_folder) if bank_folder else None)
-    anchors = None if bank is None else read_corpus(bank, None, project.tokenizer, image_size=size)
-    held_out = read_corpus(store, "validation", project.tokenizer, image_size=size)
+    anchors = (
+        None if bank is None else read_corpus(bank, None, project.tokenizer, image_size=size, reader=reader)
+    )
+    held_out = read_corpus(store, "validation", project.tokenizer, image_size=size, reader=reader)
     return Site(
         name=name,
         project=project,

@@ -88,8 +88,11 @@ class GlobalContrastiveSpec(Section):
     weight: PositiveFloat = 1.0
     initial_temperature: Annotated[float, Field(ge=0.01, le=1)] = 0.07
     """Below 0.01 the clamp of the logit scale at 100 would cut it."""
-    targets: Literal["identity", "same_text"] = "same_text"
-    """`same_text`: pairs of the batch that share their text or their study are positives too."""
+    targets: Literal["identity", "same_text", "entities"] = "same_text"
+    """`same_text`: pairs of the batch that share their text or their study are positives too; `entities`: so
+    are pairs whose reports state the same findings, as far as they do."""
+    entity_share: Share = 0.5
+    """With `entities`: what of the target goes to pairs by their overlap; the rest stays with the own one."""
 
 
 class MaskedImageSpec(Section):
@@ -115,6 +118,8 @@ class MaskedLanguageSpec(Section):
 
     weight: PositiveFloat = 0.5
     ratio: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    row_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of a batch's reports that are read a second time with words hidden; fewer cost less."""
     decoder_depth: PositiveInt = 1
 
 
@@ -170,6 +175,9 @@ class TrainSpec(Section):
     """Where the cosine ends, as a share of `learning_rate`."""
     warmup_share: Share = 0.05
     """Share of all steps over which the rate rises linearly from zero."""
+    round_warmup_steps: NonNegativeInt = 5
+    """First steps of every round over which the rate rises to the cosine's: AdamW starts each round without
+    knowing the size of its gradients, and full steps then undo what the round before learned."""
     weight_decay: NonNegativeFloat = 0.05
     gradient_norm: PositiveFloat = 1.0
     precision: Literal["bf16", "fp32"] = "bf16"

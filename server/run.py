@@ -19,7 +19,6 @@ import numpy as np
 from flwr.serverapp import Grid
 
 from common.errors import ConfigurationError
-from common.export import export_model
 from common.files import write_whole
 from common.project import Project
 from common.store import Store
@@ -169,6 +168,8 @@ def conclude(
     started: datetime,
 ) -> RunRecord:
     """Judge the final model in full, export it, and write the run's record last."""
+    from common.export import export_model  # transformers takes seconds to import, only the end needs it
+
     export_model(settings.out / "model", project, state.weights)
     stores = {name: Store(path) for name, path in settings.evaluation_stores.items()}
     record = RunRecord(

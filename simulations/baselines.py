@@ -1,7 +1,7 @@
 """What a federation is measured against: one model on pooled data, and each hospital on its own.
 
-Both run the very trainer that sites run. The central model takes as many optimiser steps as all sites
-together, a local one as many as its site; every model sees as many anchors in a batch.
+Both run the very trainer that sites run, on batches of one size with as many anchors. A local model takes as
+many optimiser steps as its site does; the central one as many as one site, or as all of them together.
 """
 
 import multiprocessing
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.data.batches import Batches
-from common.data.corpus import Corpus, pool, read_corpus
+from common.data.corpus import Corpus, pool, read_corpus, reader_of
 from common.project import Project, open_project, weights_of
-from common.store import Store
+from common.store import Split, Store
 from common.training.trainer import train
 from server.evaluation import Evaluator
 from server.report.records import CurvePoint, ModelRecord, RoundRecord, RunRecord
@@ -32,6 +32,8 @@ class Baseline:
     stores: Mapping[str, Path]
     bank: Path | None
     site: str | None
+    steps: int
+    """Optimiser steps."""
 
     @property
     def name(self) -> str:
@@ -58,9 +60,7 @@ def train_baseline(baseline: Baseline) -> ModelRecord:
     started = time.perf_counter()
     project = open_project(baseline.project)
     spec = project.spec
-    steps = spec.federation.rounds * spec.train.local_steps
-    if baseline.site is None:
-        steps *= len(baseline.stores)
+    steps = baseline.steps
     batches = _batches(baseline, project)
     evaluator = Evaluator(project, dict(baseline.stores))
     model = project.fresh_model()
@@ -69,7 +69,7 @@ def train_baseline(baseline: Baseline) -> ModelRecord:
     def look(step: int) -> None:
         if step in _milestones(steps):
             mean = evaluator.glance_at(model).evaluation.mean_auroc
-            curve.append(CurvePoint(examples=(step + 1) * batches.private_rows, mean_auroc=mean))
+            curve.append(CurvePoint(steps=step + 1, mean_auroc=mean))
             model.train()
 
     train(model, batches, spec, first_step=0, steps=steps, total_steps=steps, on_step=look)
@@ -83,31 +83,30 @@ def train_baseline(baseline: Baseline) -> ModelRecord:
     )
 
 
-def federated_record(run: RunRecord, rounds: tuple[RoundRecord, ...]) -> ModelRecord:
+def federated_record(run: RunRecord, rounds: tuple[RoundRecord, ...], *, local_steps: int) -> ModelRecord:
     """The federated run in the same words."""
-    examples = 0
-    curve = []
-    for record in rounds:
-        examples += sum(site.examples for site in record.sites)
-        if record.evaluation.mean_auroc is not None:
-            curve.append(CurvePoint(examples=examples, mean_auroc=record.evaluation.mean_auroc))
+    curve = tuple(
+        CurvePoint(steps=record.round * local_steps, mean_auroc=record.evaluation.mean_auroc)
+        for record in rounds
+        if record.evaluation.mean_auroc is not None
+    )
     return ModelRecord(
-        name="federated", kind="federated", final=run.final, curve=tuple(curve), seconds=run.seconds.total
+        name="federated", kind="federated", final=run.final, curve=curve, seconds=run.seconds.total
     )
 
 
 def _batches(baseline: Baseline, project: Project) -> Batches:
-    size = project.spec.model.image_size
+    size, reader = project.spec.model.image_size, reader_of(project.spec)
 
-    def read(folder: Path) -> Corpus:
-        return read_corpus(Store(folder), "train", project.tokenizer, image_size=size)
+    def read(store: Store, split: Split | None) -> Corpus:
+        return read_corpus(store, split, project.tokenizer, image_size=size, reader=reader)
 
     if baseline.site is None:
-        private = pool([read(folder) for _, folder in sorted(baseline.stores.items())])
+        private = pool([read(Store(folder), "train") for _, folder in sorted(baseline.stores.items())])
     else:
-        private = read(baseline.stores[baseline.site])
+        private = read(Store(baseline.stores[baseline.site]), "train")
     bank = project.open_bank(baseline.bank)
-    anchors = None if bank is None else read_corpus(bank, None, project.tokenizer, image_size=size)
+    anchors = None if bank is None else read(bank, None)
     return Batches(project.spec, project.tokenizer, private, anchors, baseline.site or CENTRAL)
 
 
@@ -120,7 +119,11 @@ def _announce(record: ModelRecord, on_done: Callable[[str], None]) -> ModelRecor
     return record
 
 
-def baselines_of(project: Path, stores: Mapping[str, Path], bank: Path | None) -> Iterator[Baseline]:
-    """The central model first, for it takes longest, then each hospital's own."""
-    for site in (None, *sorted(stores)):
-        yield Baseline(project.resolve(), {name: path.resolve() for name, path in stores.items()}, bank, site)
+def baselines_of(
+    project: Path, stores: Mapping[str, Path], bank: Path | None, *, site_steps: int, central_steps: int
+) -> Iterator[Baseline]:
+    """The central model first, for it may take longest, then each hospital's own."""
+    whole = {name: path.resolve() for name, path in stores.items()}
+    yield Baseline(project.resolve(), whole, bank, None, central_steps)
+    for site in sorted(stores):
+        yield Baseline(project.resolve(), whole, bank, site, site_steps)

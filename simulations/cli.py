@@ -1,7 +1,12 @@
-"""`fedvlp-sim`: a researcher's federations on one machine."""
+"""`fedvlp-sim`: a researcher's federations on one machine.
+
+What a command needs is imported when it runs: torch and transformers take seconds, and every worker process
+imports this module again.
+"""
 
 import os
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # worker processes whose threads spin take 3 times as long
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 os.environ.setdefault("FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION", "1")
@@ -19,14 +24,7 @@ from rich.console import Console
 from common.errors import ConfigurationError
 from common.spec import read_spec
 from common.terminal import progress, run_command
-from server.report.page import write_report
-from server.report.records import RUN_FILE, read_run
-from server.report.table import comparison_table
 from simulations.benchmarks.cli import bench
-from simulations.comparison import compare
-from simulations.demo import run_demo
-from simulations.federation import Federation, run_federation
-from simulations.phantom.folders import make_hospitals
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -42,6 +40,13 @@ class EngineChoice(StrEnum):
     inprocess = "inprocess"
     deployment = "deployment"
     ray = "ray"
+
+
+class CentralStepsChoice(StrEnum):
+    """How long the central model of a comparison trains."""
+
+    one_site = "one-site"
+    all_sites = "all-sites"
 
 
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC.toml", help="The run spec.")]
@@ -76,6 +81,9 @@ def run_command_(
 
     Writes run.json, rounds.jsonl, checkpoints/, model/ and report.html to --out.
     """
+    from server.report.page import write_report
+    from simulations.federation import Federation, run_federation
+
     federation = Federation(read_spec(spec, seed=seed), parse_sites(site), bank, out)
     run_federation(federation, engine=engine.value, resume=resume, workers=workers)
     write_report(out)
@@ -89,15 +97,22 @@ def compare_command(
     out: Out,
     bank: Bank = None,
     seed: Annotated[list[int] | None, typer.Option(min=0, help="Repeat for several seeds.")] = None,
+    central_steps: Annotated[
+        CentralStepsChoice, typer.Option(help="The central model takes the steps of one site, or of all.")
+    ] = CentralStepsChoice.one_site,
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Train federated, central and local-only models on the same steps, and set them side by side."""
+    from simulations.comparison import compare
+    from simulations.federation import Federation
+
     sites = parse_sites(site)
     seeds: list[int | None] = [*seed] if seed else [None]
     for chosen in seeds:
         folder = out if len(seeds) == 1 else out / f"seed-{chosen}"
-        compare(Federation(read_spec(spec, seed=chosen), sites, bank, folder), workers=workers)
+        federation = Federation(read_spec(spec, seed=chosen), sites, bank, folder)
+        compare(federation, workers=workers, central_steps=central_steps.value)
         _tell(folder, as_json=as_json)
 
 
@@ -111,6 +126,8 @@ def phantom_command(
     workers: Workers = None,
 ) -> None:
     """Make phantom hospitals: DICOM radiographs, reports in house style and, beside them, the truth."""
+    from simulations.phantom.folders import make_hospitals
+
     with progress("phantom hospitals: studies", hospitals * studies + bank_studies) as advance:
         folders = make_hospitals(
             out,
@@ -132,6 +149,8 @@ def demo_command(
     as_json: AsJson = False,
 ) -> None:
     """Phantom hospitals, a federated run, and its comparison with central and local-only training."""
+    from simulations.demo import run_demo
+
     run_demo(out, seed=seed, workers=workers or os.cpu_count() or 1)
     _tell(out, as_json=as_json)
 
@@ -154,6 +173,9 @@ def parse_sites(given: list[str]) -> dict[str, Path]:
 
 
 def _tell(out: Path, *, as_json: bool) -> None:
+    from server.report.records import RUN_FILE, read_run
+    from server.report.table import comparison_table
+
     if as_json:
         print(json.dumps(json.loads((out / RUN_FILE).read_text())))
         return

@@ -25,8 +25,17 @@ from simulations.phantom.hospital import BANK
 EXPERIMENTS = Path(__file__).parent / "experiments"
 DEMO_SPEC = EXPERIMENTS / "demo.toml"
 
-HOSPITALS, STUDIES, BANK_STUDIES = 4, 300, 300
 SHARES = Shares(train=0.65, validation=0.1)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is drawn; the demo's own size unless given."""
+
+    hospitals: int = 4
+    studies: int = 220
+    """Mean over hospitals."""
+    bank_studies: int = 100
 
 
 @dataclass(frozen=True)
@@ -38,31 +47,36 @@ class Phantoms:
     bank: Path
 
 
-def run_demo(out: Path, *, seed: int | None, workers: int) -> Comparison:
+def run_demo(
+    out: Path, *, workers: int, seed: int | None = None, spec: Path = DEMO_SPEC, size: Size = Size()
+) -> Comparison:
     """Make everything under `out` and set federated beside central and local-only training.
+
+    Args:
+        out: a folder that is absent or empty.
+        workers: processes at a time.
+        seed: instead of the spec's.
+        spec: what is trained.
+        size: what is drawn for it.
 
     Raises:
         ConfigurationError: `out` holds something already.
     """
     if out.exists() and any(out.iterdir()):
         raise ConfigurationError(f"{out} is not empty: name another --out, or remove it")
-    spec = read_spec(DEMO_SPEC, seed=seed)
-    phantoms = make_phantom_stores(
-        out, spec, hospitals=HOSPITALS, studies=STUDIES, bank_studies=BANK_STUDIES, workers=workers
-    )
-    return compare(Federation(spec, phantoms.sites, phantoms.bank, out), workers=workers)
+    run = read_spec(spec, seed=seed)
+    phantoms = make_phantom_stores(out, run, size, workers=workers)
+    return compare(Federation(run, phantoms.sites, phantoms.bank, out), workers=workers)
 
 
-def make_phantom_stores(
-    out: Path, spec: Spec, *, hospitals: int, studies: int, bank_studies: int, workers: int
-) -> Phantoms:
+def make_phantom_stores(out: Path, spec: Spec, size: Size, *, workers: int) -> Phantoms:
     """Draw phantom hospitals and take them in as a real hospital would, through DICOM and CSV."""
-    with progress("phantom hospitals: studies", hospitals * studies + bank_studies) as advance:
+    with progress("phantom hospitals: studies", size.hospitals * size.studies + size.bank_studies) as advance:
         folders = make_hospitals(
             out / "hospitals",
-            hospitals=hospitals,
-            studies=studies,
-            bank_studies=bank_studies,
+            hospitals=size.hospitals,
+            studies=size.studies,
+            bank_studies=size.bank_studies,
             seed=spec.seed,
             workers=workers,
             on_study=lambda: advance(1, ""),
@@ -85,7 +99,7 @@ def _ingest_all(folders: Sequence[Path], out: Path, image_size: int, workers: in
 
 def _ingest(folder: Path, store: Path, image_size: int, workers: int, pseudonyms: Pseudonyms) -> None:
     target = Target(store, folder.name, image_size, SHARES)
-    found = survey(Source(folder / DICOM, [folder / REPORTS], {}), target)
+    found = survey(Source(folder / DICOM, [folder / REPORTS]), target)
     ingest(found, target, pseudonyms, workers=workers, after_file=lambda: None)
     truth = join_truth(Store(store), folder / TRUTH, columns=[], pseudonyms=pseudonyms)
     write_labels(store, truth.labels)

@@ -1,6 +1,7 @@
 """What a training step sees: rows with an image, a report, or both, and the masks drawn for them.
 
-Shapes: B rows, R of them masked, S pixels a side, T word pieces, K visible patches.
+Shapes: B rows, R with hidden patches, Q with hidden words, S pixels a side, T word pieces, K visible patches,
+F entities of the ontology.
 """
 
 from dataclasses import dataclass
@@ -24,14 +25,18 @@ class Batch:
     """(B,) bool."""
     study: Tensor
     """(B,) int64, equal where rows come from one study."""
-    masked_rows: Tensor | None = None
+    findings: Tensor | None = None
+    """(B, F) bool, what the shown text says is there, by place in the ontology; None where nobody asked."""
+    masked_images: Tensor | None = None
     """(R,) rows that masked image modelling looks at; None when the objective is off."""
     visible_patches: Tensor | None = None
     """(R, K) patches that it shows of them."""
+    masked_reports: Tensor | None = None
+    """(Q,) rows in whose reports words are hidden; None when masked language modelling is off."""
     masked_tokens: Tensor | None = None
-    """(B, T) `tokens` with words hidden; None when masked language modelling is off."""
+    """(Q, T) their `tokens` with words hidden."""
     token_labels: Tensor | None = None
-    """(B, T) the hidden word pieces, -100 elsewhere."""
+    """(Q, T) the hidden word pieces, -100 elsewhere."""
 
     def __len__(self) -> int:
         return len(self.images)

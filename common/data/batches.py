@@ -19,6 +19,7 @@ from common.data.sampling import rows_at
 from common.model.encoders import patch_pixels
 from common.seeds import generator
 from common.spec import Spec
+from common.text.entities import entity_reader
 from common.text.tokenizer import CLS, PAD, SEP, ReportTokenizer, mask_tokens
 
 
@@ -61,16 +62,16 @@ class Batches:
         images = grey_values(corpus.images(rows))
         if self.spec.data.augment:
             images = augment(images, chance)
-        shown = [self._sample_sentences(corpus.sentences[row], chance) for row in rows]
+        shown = [self._sample_sentences(len(corpus.sentences[row]), chance) for row in rows]
         return build_batch(self.spec, self.tokenizer, corpus, rows, images, shown, chance)
 
-    def _sample_sentences(self, report: tuple[Pieces, ...], chance: torch.Generator) -> tuple[Pieces, ...]:
+    def _sample_sentences(self, sentences: int, chance: torch.Generator) -> Sequence[int]:
         """One sentence of the report, or all of them in a new order: their order says nothing."""
-        if len(report) < 2:
-            return report
-        order = torch.randperm(len(report), generator=chance).tolist()
+        if sentences < 2:
+            return range(sentences)
+        order: list[int] = torch.randperm(sentences, generator=chance).tolist()
         alone = torch.rand((), generator=chance).item() < self.spec.data.sentence_share
-        return tuple(report[i] for i in (order[:1] if alone else order))
+        return order[:1] if alone else order
 
 
 def fixed_batches(spec: Spec, tokenizer: ReportTokenizer, corpus: Corpus, *, purpose: str) -> list[Batch]:
@@ -84,7 +85,7 @@ def fixed_batches(spec: Spec, tokenizer: ReportTokenizer, corpus: Corpus, *, pur
             corpus,
             rows,
             grey_values(corpus.images(rows)),
-            [corpus.sentences[row] for row in rows],
+            [range(len(corpus.sentences[row])) for row in rows],
             generator(spec.seed, purpose, part),
         )
         for part, rows in enumerate(parts)
@@ -97,32 +98,65 @@ def build_batch(
     corpus: Corpus,
     rows: npt.NDArray[np.int64],
     images: Tensor,
-    shown: Sequence[tuple[Pieces, ...]],
+    shown: Sequence[Sequence[int]],
     chance: torch.Generator,
 ) -> Batch:
-    """Lay `rows` out as tensors and draw the masks that the spec's objectives need."""
-    tokens, token_mask = lay_out(shown, max_tokens=spec.model.text.max_tokens)
+    """Lay `rows` out as tensors and draw the masks that the spec's objectives need.
+
+    Args:
+        spec: of the run.
+        tokenizer: the project's.
+        corpus: where the rows lie.
+        rows: (B,) which of them.
+        images: (B, 1, S, S) what is seen of them.
+        shown: for each row its report's sentences, by number, in the order in which they are read.
+        chance: source of the masks.
+    """
+    read = [tuple(corpus.sentences[row][i] for i in order) for row, order in zip(rows, shown, strict=True)]
+    tokens, token_mask = lay_out(read, max_tokens=spec.model.text.max_tokens)
     masked_image, masked_language = spec.objectives.masked_image, spec.objectives.masked_language
-    masked_rows = shown_patches = masked_tokens = token_labels = None
+    masked_images = shown_patches = masked_reports = masked_tokens = token_labels = None
     if masked_image is not None:
-        masked_rows = every_few(len(rows), masked_image.row_share)
-        shown_patches = visible_patches(spec, len(masked_rows), masked_image.ratio, chance)
+        masked_images = every_few(len(rows), masked_image.row_share)
+        shown_patches = visible_patches(spec, len(masked_images), masked_image.ratio, chance)
     if masked_language is not None:
+        masked_reports = every_few(len(rows), masked_language.row_share)
         masked_tokens, token_labels = mask_tokens(
-            tokens, token_mask, ratio=masked_language.ratio, tokenizer=tokenizer, generator=chance
+            tokens[masked_reports],
+            token_mask[masked_reports],
+            ratio=masked_language.ratio,
+            tokenizer=tokenizer,
+            generator=chance,
         )
     return Batch(
         images=images,
         has_image=torch.from_numpy(corpus.has_image[rows]),
         tokens=tokens,
         token_mask=token_mask,
-        has_text=torch.tensor([bool(report) for report in shown]),
+        has_text=torch.tensor([bool(report) for report in read]),
         study=torch.from_numpy(corpus.study[rows]),
-        masked_rows=masked_rows,
+        findings=_stated(corpus, rows, shown),
+        masked_images=masked_images,
         visible_patches=shown_patches,
+        masked_reports=masked_reports,
         masked_tokens=masked_tokens,
         token_labels=token_labels,
     )
+
+
+def _stated(corpus: Corpus, rows: npt.NDArray[np.int64], shown: Sequence[Sequence[int]]) -> Tensor | None:
+    """(B, F) what the shown sentences say is there; a whole report that names nothing says "normal study"."""
+    if corpus.findings is None:
+        return None
+    reader = entity_reader()
+    stated = torch.zeros(len(rows), reader.width, dtype=torch.bool)
+    for slot, (row, order) in enumerate(zip(rows, shown, strict=True)):
+        report = corpus.findings[row]
+        named = frozenset[int]().union(*(report[i] for i in order)) - {reader.normal}
+        if not named and report and len(order) == len(report) and reader.normal is not None:
+            named = frozenset([reader.normal])
+        stated[slot, list(named)] = True
+    return stated
 
 
 def lay_out(reports: Sequence[tuple[Pieces, ...]], *, max_tokens: int) -> tuple[Tensor, Tensor]:

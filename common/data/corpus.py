@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from common.errors import InputRefusedError
+from common.spec import Spec
 from common.store import NO_IMAGE, Images, Split, Store
+from common.text.entities import EntityReader, entity_reader
 from common.text.sections import split_sentences, training_text
 from common.text.tokenizer import ReportTokenizer
 
@@ -32,6 +34,8 @@ class Corpus:
     sentences: tuple[tuple[Pieces, ...], ...]
     study: npt.NDArray[np.int64]
     """(n,) study number, unique over all stores."""
+    findings: tuple[tuple[frozenset[int], ...], ...] | None = None
+    """For each sentence the places in the ontology of what it says is there; None where nobody asked."""
 
     def __len__(self) -> int:
         return len(self.place)
@@ -51,8 +55,22 @@ class Corpus:
         return gathered
 
 
-def read_corpus(store: Store, split: Split | None, tokenizer: ReportTokenizer, *, image_size: int) -> Corpus:
+def read_corpus(
+    store: Store,
+    split: Split | None,
+    tokenizer: ReportTokenizer,
+    *,
+    image_size: int,
+    reader: EntityReader | None = None,
+) -> Corpus:
     """Tokenise the reports of `split` (all rows when None); the images stay on disc.
+
+    Args:
+        store: where the rows lie.
+        split: which of them.
+        tokenizer: the project's.
+        image_size: the model's, pixels a side.
+        reader: reads findings in each sentence too; None where no objective asks for them.
 
     Raises:
         InputRefusedError: the store holds images of another size than the model's.
@@ -62,13 +80,23 @@ def read_corpus(store: Store, split: Split | None, tokenizer: ReportTokenizer, *
     sections = store.sections()
     place = store.index.column("image").to_numpy().astype(np.int64)
     _, study = np.unique(store.column("study").astype(str), return_inverse=True)
+    reports = [split_sentences(training_text(sections[row])) for row in rows]
+    read = [_read(report, tokenizer, reader) for report in reports]
     return Corpus(
         sources=(store.images,),
         source=np.zeros(len(rows), dtype=np.int64),
         place=place[rows],
-        sentences=_word_pieces([training_text(sections[row]) for row in rows], tokenizer),
+        sentences=tuple(sentences for sentences, _ in read),
         study=study[rows].astype(np.int64),
+        findings=None if reader is None else tuple(findings for _, findings in read),
     )
+
+
+def reader_of(spec: Spec) -> EntityReader | None:
+    """What reads findings in the reports, if an objective of `spec` asks for them."""
+    contrastive = spec.objectives.global_contrastive
+    asks = contrastive is not None and contrastive.targets == "entities"
+    return entity_reader() if asks else None
 
 
 def pool(corpora: Sequence[Corpus]) -> Corpus:
@@ -83,7 +111,17 @@ def pool(corpora: Sequence[Corpus]) -> Corpus:
         place=np.concatenate([corpus.place for corpus in corpora]),
         sentences=tuple(report for corpus in corpora for report in corpus.sentences),
         study=np.concatenate([c.study + start for c, start in zip(corpora, study_start[:-1], strict=True)]),
+        findings=_pool_findings(corpora),
     )
+
+
+def _pool_findings(corpora: Sequence[Corpus]) -> tuple[tuple[frozenset[int], ...], ...] | None:
+    pooled: list[tuple[frozenset[int], ...]] = []
+    for corpus in corpora:
+        if corpus.findings is None:
+            return None
+        pooled += corpus.findings
+    return tuple(pooled)
 
 
 def require_image_size(store: Store, image_size: int) -> None:
@@ -101,12 +139,14 @@ def require_image_size(store: Store, image_size: int) -> None:
         )
 
 
-def _word_pieces(reports: Sequence[str], tokenizer: ReportTokenizer) -> tuple[tuple[Pieces, ...], ...]:
-    """One tuple of sentences per report; a sentence without any word is dropped."""
-    return tuple(
-        tuple(filter(None, (_pieces(sentence, tokenizer) for sentence in split_sentences(report))))
-        for report in reports
-    )
+def _read(
+    report: Sequence[str], tokenizer: ReportTokenizer, reader: EntityReader | None
+) -> tuple[tuple[Pieces, ...], tuple[frozenset[int], ...]]:
+    """Word pieces and findings of each sentence; a sentence without any word is dropped."""
+    pieces = [(sentence, _pieces(sentence, tokenizer)) for sentence in report]
+    kept = [(sentence, found) for sentence, found in pieces if found]
+    findings = () if reader is None else tuple(reader.stated(sentence) for sentence, _ in kept)
+    return tuple(found for _, found in kept), findings
 
 
 def _pieces(sentence: str, tokenizer: ReportTokenizer) -> Pieces:

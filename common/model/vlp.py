@@ -49,14 +49,14 @@ class VLPModel(nn.Module):
         """Run each tower once for every view that some objective needs."""
         needs = frozenset[str]().union(*(objective.needs for _, objective in self._objectives()))
         image: Tokens | None = self.image(batch.images) if "image" in needs else None
-        text = self._read(batch.tokens, batch) if "text" in needs else None
+        text: Tokens | None = self.text(batch.tokens, batch.token_mask) if "text" in needs else None
         return Views(
             image=image,
             image_embedding=None if image is None else project(self.image_projection, image.pooled),
             text=text,
             text_embedding=None if text is None else project(self.text_projection, text.pooled),
             image_masked=self._see_masked(batch) if "image_masked" in needs else None,
-            text_masked=self._read(batch.masked_tokens, batch) if "text_masked" in needs else None,
+            text_masked=self._read_masked(batch) if "text_masked" in needs else None,
             vocabulary=self.text.embedding.weight,
         )
 
@@ -69,13 +69,15 @@ class VLPModel(nn.Module):
         return [(name, module) for name, module in self.objectives.items() if isinstance(module, Objective)]
 
     def _see_masked(self, batch: Batch) -> Tokens | None:
-        if batch.masked_rows is None:
+        if batch.masked_images is None:
             return None
-        seen: Tokens = self.image(batch.images[batch.masked_rows], batch.visible_patches)
+        seen: Tokens = self.image(batch.images[batch.masked_images], batch.visible_patches)
         return seen
 
-    def _read(self, tokens: Tensor | None, batch: Batch) -> Tokens:
-        read: Tokens = self.text(batch.tokens if tokens is None else tokens, batch.token_mask)
+    def _read_masked(self, batch: Batch) -> Tokens | None:
+        if batch.masked_reports is None:
+            return None
+        read: Tokens = self.text(batch.masked_tokens, batch.token_mask[batch.masked_reports])
         return read
 
 

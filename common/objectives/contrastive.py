@@ -25,6 +25,7 @@ class GlobalContrastive(Objective):
     def __init__(self, spec: GlobalContrastiveSpec) -> None:
         super().__init__()
         self.targets = spec.targets
+        self.entity_share = spec.entity_share
         self.log_scale = nn.Parameter(torch.tensor([-math.log(spec.initial_temperature)]))
 
     def loss(self, views: Views, batch: Batch) -> Loss | None:
@@ -34,8 +35,10 @@ class GlobalContrastive(Objective):
         if pairs < 2 or views.image_embedding is None or views.text_embedding is None:
             return None
         target = torch.eye(pairs)
-        if self.targets == "same_text":
+        if self.targets != "identity":
             target = shared_text_or_study(batch.tokens[paired], batch.study[paired])
+        if self.targets == "entities" and batch.findings is not None:
+            target = mix_targets(target, shared_findings(batch.findings[paired]), self.entity_share)
         mean = contrastive_loss(
             views.image_embedding[paired], views.text_embedding[paired], self.log_scale, target
         )
@@ -77,3 +80,29 @@ def shared_text_or_study(tokens: Tensor, study: Tensor) -> Tensor:
     """
     same_text = (tokens[:, None] == tokens[None]).all(dim=-1)
     return (same_text | (study[:, None] == study[None])).float()
+
+
+def shared_findings(findings: Tensor) -> Tensor:
+    """(B, B) Jaccard overlap of what two reports state, 0..1; 0 where one of them states nothing.
+
+    Against false negatives: two patients with the same findings are no counterexamples to each other (Wang et
+    al. 2022, arXiv:2210.10163).
+
+    Args:
+        findings: (B, F) bool, what each report says is there.
+    """
+    stated = findings.float()
+    both = stated @ stated.T
+    either = stated.sum(dim=1)[:, None] + stated.sum(dim=1)[None] - both
+    return both / either.clamp(min=1)
+
+
+def mix_targets(partners: Tensor, alike: Tensor, share: float) -> Tensor:
+    """(B, B) rows that sum to one: `share` of each by `alike`, the rest by `partners`.
+
+    A row of nothing but zeros in `alike` keeps its partners alone.
+    """
+    own = partners / partners.sum(dim=1, keepdim=True)
+    total = alike.sum(dim=1, keepdim=True)
+    mixed = (1 - share) * own + share * alike / total.clamp(min=1e-9)
+    return torch.where(total > 0, mixed, own)

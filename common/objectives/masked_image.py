@@ -37,15 +37,15 @@ class MaskedImage(Objective):
 
     def loss(self, views: Views, batch: Batch) -> Loss | None:
         """Mean squared error per hidden pixel, over the masked rows that have an image."""
-        if views.image_masked is None or batch.masked_rows is None or batch.visible_patches is None:
+        if views.image_masked is None or batch.masked_images is None or batch.visible_patches is None:
             return None
-        present = batch.has_image[batch.masked_rows]
+        present = batch.has_image[batch.masked_images]
         rows = int(present.sum())
         if rows == 0:
             return None
         keep = batch.visible_patches[present]
         predicted = self._decode(views.image_masked.x[present], keep)
-        truth = normalised_patches(batch.images[batch.masked_rows][present], self.side)
+        truth = normalised_patches(batch.images[batch.masked_images][present], self.side)
         error = (predicted.float() - truth).square().mean(dim=-1)
         hidden = torch.ones_like(error).scatter(1, keep, 0.0)
         return Loss((error * hidden).sum() / hidden.sum(), rows)

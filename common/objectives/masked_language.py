@@ -1,7 +1,7 @@
 """Masked language modelling that may look at the image to guess the hidden words.
 
 Source: Zhou et al. 2023 (MRM), arXiv:2301.13155: the image vector is added to every word vector of a light
-decoder. Shapes: B reports, T word pieces, D text width, V vocabulary.
+decoder. Shapes: Q reports, T word pieces, D text width, V vocabulary.
 """
 
 import torch
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.data.batch import Batch
-from common.model.encoders import Block
+from common.model.encoders import Block, Tokens
 from common.objectives.base import Loss, Objective, Views
 from common.spec import MaskedLanguageSpec, ModelSpec
 
@@ -30,21 +30,20 @@ class MaskedLanguage(Objective):
 
     def loss(self, views: Views, batch: Batch) -> Loss | None:
         """Cross-entropy per hidden word piece; a report without an image is guessed from its words alone."""
-        if batch.token_labels is None or views.text_masked is None or views.image is None:
+        rows = batch.masked_reports
+        if rows is None or batch.token_labels is None or views.text_masked is None or views.image is None:
             return None
-        hidden = (batch.token_labels >= 0) & batch.has_text[:, None]
+        hidden = (batch.token_labels >= 0) & batch.has_text[rows, None]
         if not bool(hidden.any()):
             return None
-        logits = self._guess(views, batch.has_image, hidden)
+        seen = self.look(views.image.pooled[rows]) * batch.has_image[rows, None]
+        logits = self._guess(views.text_masked, seen, views.vocabulary, hidden)
         mean = F.cross_entropy(logits.float(), batch.token_labels[hidden])
         return Loss(mean, int(hidden.any(dim=1).sum()))
 
-    def _guess(self, views: Views, has_image: Tensor, hidden: Tensor) -> Tensor:
-        """(number of hidden pieces, V) logits."""
-        assert views.image is not None
-        assert views.text_masked is not None
-        seen = self.look(views.image.pooled) * has_image[:, None]
-        x = views.text_masked.x + seen[:, None]
+    def _guess(self, text: Tokens, seen: Tensor, vocabulary: Tensor, hidden: Tensor) -> Tensor:
+        """(number of hidden pieces, V) logits from the words around and the (Q, D) images beside."""
+        x = text.x + seen[:, None]
         for block in self.blocks:
-            x = block(x, views.text_masked.mask)
-        return F.linear(self.norm(x[hidden]), views.vocabulary, self.bias)
+            x = block(x, text.mask)
+        return F.linear(self.norm(x[hidden]), vocabulary, self.bias)

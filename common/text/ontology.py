@@ -41,6 +41,8 @@ class Entity(BaseModel):
     definition: str
     """One sentence."""
     synonyms: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    """Words that say it when they follow one another, but are no name of it: "heart enlarged"."""
     parents: tuple[str, ...] = ()
     """Names of broader entities: a pulmonary nodule is a mass."""
     located_in: tuple[str, ...] = ()

@@ -61,7 +61,7 @@ def train(
     """Take `steps` AdamW steps from global step `first_step` of `total_steps`; `model` is changed in place.
 
     The optimiser starts afresh, so the result is a function of the weights, the spec, the rows and the step
-    numbers. The learning rate follows one cosine over `total_steps`.
+    numbers. The learning rate follows one cosine over `total_steps`, and rises to it anew in each call.
 
     Raises:
         ConfigurationError: a loss or gradient is not finite; `model` keeps its last finite weights.
@@ -72,7 +72,8 @@ def train(
     losses = LossSums()
     model.train()
     for step in range(first_step, first_step + steps):
-        set_learning_rate(optimizer, learning_rate_at(step, total_steps, spec.train))
+        rate = learning_rate_at(step, total_steps, spec.train) * ramp_at(step - first_step, spec.train)
+        set_learning_rate(optimizer, rate)
         take_step(model, optimizer, batches.at(step), spec.train, losses)
         if on_step is not None:
             on_step(step)
@@ -135,6 +136,11 @@ def learning_rate_at(step: int, total_steps: int, spec: TrainSpec) -> float:
     progress = min(1.0, (step - warmup) / max(1, total_steps - 1 - warmup))
     low = spec.learning_rate * spec.final_learning_rate_share
     return low + (spec.learning_rate - low) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def ramp_at(steps_taken: int, spec: TrainSpec) -> float:
+    """Share of the learning rate after so many steps of a fresh optimiser, above 0 to 1."""
+    return min(1.0, (steps_taken + 1) / (spec.round_warmup_steps + 1))
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -196,14 +196,14 @@ class RoundRecord(Record):
 
 
 class CurvePoint(Record):
-    """A model on its way: AUROC after so many training examples."""
+    """A model on its way: AUROC after so many optimiser steps, in a federation those of one site."""
 
-    examples: NonNegativeInt
+    steps: NonNegativeInt
     mean_auroc: Measure
 
 
 class ModelRecord(Record):
-    """One model of a comparison, trained for the same number of steps as the others."""
+    """One model of a comparison; its curve says how many steps it took."""
 
     name: str
     kind: Literal["federated", "central", "local"]

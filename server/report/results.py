@@ -40,12 +40,12 @@ def auroc_by_round(
     ends = _ends(models)
     scale = _auroc_range([*values, *(value for _, value in ends)])
     beside = "; dashed lines are where central training and the best hospital alone end" if ends else ""
-    examples = _by_examples(models)
+    curves = _by_steps(models)
     means = Group(
-        panels=[_mean_by_round(rounds, final, ends, scale), *examples],
+        panels=[_mean_by_round(rounds, final, ends, scale), *curves],
         keys=[*_kind_keys(models), Key("chance", MUTED, "dot")],
         note=f"On held-out patients of all hospitals. Bar at the last round: 95 % interval{beside}.",
-        columns=2 if examples else 1,
+        columns=2 if curves else 1,
     )
     panels = [_task_by_round(task, rounds, final, scale) for task in tasks]
     return [means, Group(heading="Task by task", panels=panels)] if panels else [means]
@@ -136,8 +136,8 @@ def _estimate(final: Interval, last: int, colour: str) -> go.Scatter:
     )
 
 
-def _by_examples(models: Sequence[ModelRecord]) -> list[Panel]:
-    """Mean AUROC against training examples, where a comparison has curves."""
+def _by_steps(models: Sequence[ModelRecord]) -> list[Panel]:
+    """Mean AUROC against optimiser steps, where a comparison has curves."""
     drawn = [model for model in models if any(point.mean_auroc is not None for point in model.curve)]
     if len(drawn) < 2:
         return []
@@ -146,26 +146,26 @@ def _by_examples(models: Sequence[ModelRecord]) -> list[Panel]:
         points = [point for point in model.curve if point.mean_auroc is not None]
         traces.append(
             go.Scatter(
-                x=[point.examples for point in points],
+                x=[point.steps for point in points],
                 y=[point.mean_auroc for point in points],
                 mode="lines" if model.kind == "local" else line_mode(len(points)),
                 name=literal(model.name),
                 line={"color": KIND_COLOURS[model.kind], "width": 1.2 if model.kind == "local" else 2.2},
                 marker={"symbol": KIND_SYMBOLS[model.kind], "size": 5},
-                hovertemplate="%{x:,} examples: %{y:.3f}",
+                hovertemplate="%{x:,} steps: %{y:.3f}",
             )
         )
     scale = _auroc_range(point.mean_auroc for model in drawn for point in model.curve)
     made = figure(
         traces,
         height=300,
-        x="training examples seen",
+        x="optimiser steps, in a federation of one site",
         y="mean AUROC",
         xaxis={"rangemode": "tozero", "nticks": 5},
         yaxis={"range": scale, "tickformat": ".2f", "nticks": 6},
         shapes=[dotted_line(y=CHANCE)],
     )
-    return [Panel("Mean AUROC for the same number of training examples", made)]
+    return [Panel("Mean AUROC by optimiser steps", made)]
 
 
 def comparison(models: Sequence[ModelRecord], tasks: Sequence[str]) -> Group | None:

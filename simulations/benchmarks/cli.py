@@ -1,16 +1,19 @@
 """`fedvlp-sim bench`: measurements that anyone can repeat, both sides of a ratio in one run."""
 
+from __future__ import annotations
+
 import json
 import sys
 from collections.abc import Mapping
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from simulations.benchmarks.engine import EngineTimes, time_engines
-from simulations.benchmarks.hub_memory import HubMemory, measure_hub
+if TYPE_CHECKING:  # they import torch and flwr: seconds that no other command should wait
+    from simulations.benchmarks.engine import EngineTimes
+    from simulations.benchmarks.hub_memory import HubMemory
 
 ENGINE_GOAL = 5.0
 """Ray's seconds over ours, at least."""
@@ -44,6 +47,8 @@ def engine_command(
     The same small federation on both, each in a fresh process from start to exit; both must end in the same
     weights, bit for bit.
     """
+    from simulations.benchmarks.engine import time_engines
+
     times = time_engines(sites=sites, rounds=rounds, local_steps=local_steps, workers=workers, on_stage=_say)
     _tell(times.to_json(), engine_table(times), as_json=as_json)
 
@@ -61,6 +66,8 @@ def hub_memory_command(
 
     Each is a whole run of the ServerApp in a fresh process; only the sites' answers are made beforehand.
     """
+    from simulations.benchmarks.hub_memory import measure_hub
+
     memory = measure_hub(parameters=parameters, site_counts=sites or [4, 16], rounds=rounds, on_stage=_say)
     _tell(memory.to_json(), hub_table(memory), as_json=as_json)
 

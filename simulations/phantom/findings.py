@@ -101,8 +101,8 @@ def cardiothoracic_ratio(findings: Findings, healthy: float) -> float:
 
 
 def nodule_radius(severity: float) -> float:
-    """Body units; 0.042 to 0.069, which is a diameter of 18 to 30 mm."""
-    return 0.042 + 0.027 * severity
+    """Body units; 0.052 to 0.082, which is a diameter of 22 to 35 mm."""
+    return 0.052 + 0.030 * severity
 
 
 def truth_row(findings: Findings) -> list[str]:

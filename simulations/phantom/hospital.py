@@ -72,7 +72,7 @@ _SPECIALTIES = (
     _Specialty(0.20, 0.35, ("consolidation", "device"), ("nodule",)),  # care of the elderly
 )
 
-_USUAL, _COMMON, _RARE = 0.24, 0.46, 0.11
+_USUAL, _COMMON, _RARE = 0.23, 0.43, 0.09
 
 # fmt: off
 _SCANNERS = (

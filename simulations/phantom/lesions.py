@@ -67,20 +67,20 @@ def _pneumothorax(chest: Chest, finding: Finding, _chance: np.random.Generator) 
     rim = chest.lungs[side] - collapsed
     free = chest.lungs[side] * soft(lateral - 0.1, 0.05)
     line = soft(0.010 - np.abs(outline), 0.012) * free
-    return 0.10 * collapsed + 0.24 * line - rim * (chest.vessels + 0.20)
+    return 0.08 * collapsed + 0.32 * line - rim * (chest.vessels + 0.20)
 
 
 def _consolidation(chest: Chest, finding: Finding, chance: np.random.Generator) -> Map:
     """A patchy cloud with ragged borders that stays inside its lung."""
     side = finding.sides[0]
     u, v = _place(chest, finding, side)
-    radius = chance.uniform(0.14, 0.21)
+    radius = chance.uniform(0.15, 0.22)
     stretch = chance.uniform(0.75, 1.3)
     x, y = (chest.across - u) * stretch, chest.down - v
     ragged = smooth_noise(chance, waves=24, steepness=0.8)
     cloud = soft(radius - length(x, y) + 0.045 * ragged, 0.12)
-    patchy = 1 + 0.22 * smooth_noise(chance, waves=36, steepness=0.4)
-    return cloud * patchy * chest.lungs[side] * (1 - 0.6 * chest.heart) * (0.44 + 0.28 * finding.severity)
+    patchy = 1 + 0.35 * smooth_noise(chance, waves=36, steepness=0.4)
+    return cloud * patchy * chest.lungs[side] * (1 - 0.6 * chest.heart) * (0.53 + 0.30 * finding.severity)
 
 
 def _nodule(chest: Chest, finding: Finding, chance: np.random.Generator) -> Map:
@@ -92,7 +92,7 @@ def _nodule(chest: Chest, finding: Finding, chance: np.random.Generator) -> Map:
     squared = (x * x + y * y) / (radius * radius)
     uneven = 1 + 0.10 * smooth_noise(chance, waves=30, steepness=0.3)
     ball = np.sqrt(np.clip(1.1 - squared * uneven, 0, 1))
-    return ball * chance.uniform(0.66, 0.92)
+    return ball * chance.uniform(1.1, 1.5)
 
 
 def _place(chest: Chest, finding: Finding, side: LungSide) -> tuple[float, float]:
@@ -120,9 +120,9 @@ def _pacemaker(chest: Chest, finding: Finding, chance: np.random.Generator) -> M
     cosine, sine = math.cos(turn), math.sin(turn)
     x, y = chest.across - u, chest.down - v
     edge = np.maximum(np.abs(cosine * x + sine * y) / half[0], np.abs(cosine * y - sine * x) / half[1])
-    box = 1.1 * soft((1 - edge) * half[1], 0.015)
+    box = 1.4 * soft((1 - edge) * half[1], 0.015)
     tip = (chest.heart_centre[0] + 0.5 * chest.heart_half_width, chest.heart_centre[1] + 0.08)
-    return box + _wire(chest, _bezier((u, v), _vein(chest, sign), _atrium(chest), tip), 0.011, 0.80)
+    return box + _wire(chest, _bezier((u, v), _vein(chest, sign), _atrium(chest), tip), 0.013, 1.1)
 
 
 def _central_line(chest: Chest, finding: Finding, chance: np.random.Generator) -> Map:
@@ -130,7 +130,7 @@ def _central_line(chest: Chest, finding: Finding, chance: np.random.Generator) -
     outward = 0.25 + 0.55 * finding.depth
     start = (sign * outward * chest.body.thorax, chest.body.apex + chance.uniform(-0.25, 0.3))
     points = _bezier(start, _vein(chest, sign), (chest.pose.turn - 0.07, -0.4), _atrium(chest))
-    return _wire(chest, points, 0.012, 0.75 + 0.2 * finding.severity)
+    return _wire(chest, points, 0.014, 1.0 + 0.2 * finding.severity)
 
 
 def _port(chest: Chest, finding: Finding, chance: np.random.Generator) -> Map:
@@ -139,9 +139,9 @@ def _port(chest: Chest, finding: Finding, chance: np.random.Generator) -> Map:
     v = chest.body.apex + 0.25 + 0.3 * finding.height
     radius = length(chest.across - u, chest.down - v)
     size = 0.052 + 0.012 * finding.severity
-    chamber = 0.95 * soft(size - radius, 0.02) - 0.25 * soft(size * 0.5 - radius, 0.02)
+    chamber = 1.3 * soft(size - radius, 0.02) - 0.25 * soft(size * 0.5 - radius, 0.02)
     above = (sign * chance.uniform(0.15, 0.3), chest.body.apex - 0.1)
-    return chamber + _wire(chest, _bezier((u, v), above, _vein(chest, sign), _atrium(chest)), 0.011, 0.75)
+    return chamber + _wire(chest, _bezier((u, v), above, _vein(chest, sign), _atrium(chest)), 0.013, 1.0)
 
 
 def _endotracheal_tube(chest: Chest, finding: Finding, chance: np.random.Generator) -> Map:
@@ -151,7 +151,7 @@ def _endotracheal_tube(chest: Chest, finding: Finding, chance: np.random.Generat
     tube = _bezier((middle + chance.normal(0, 0.03), -1.1), (middle, -0.8), (middle, -0.6), (middle, end))
     stomach = (middle + chance.uniform(0.12, 0.3), chest.angle + 0.12)
     feeding = _bezier((middle, -1.1), (middle + 0.03, -0.3), (middle - 0.02, 0.3), stomach)
-    return _wire(chest, tube, 0.020, 0.5) + _wire(chest, feeding, 0.010, 0.6)
+    return _wire(chest, tube, 0.020, 0.7) + _wire(chest, feeding, 0.012, 0.9)
 
 
 def _vein(chest: Chest, sign: float) -> tuple[float, float]:

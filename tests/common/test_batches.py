@@ -11,11 +11,13 @@ from torch import Tensor
 
 from common.data.batch import Batch
 from common.data.batches import Batches, fixed_batches, grey_values, lay_out, visible_patches
-from common.data.corpus import Corpus
+from common.data.corpus import Corpus, read_corpus, reader_of
 from common.project import Project
 from common.seeds import generator
 from common.spec import Spec
-from common.store import NO_IMAGE
+from common.store import NO_IMAGE, Store
+from common.text.entities import entity_reader
+from common.text.ontology import load_ontology
 from common.text.tokenizer import CLS, IGNORED, MASK, PAD, SEP
 
 PATCHES = (IMAGE_SIZE // 4) ** 2
@@ -180,3 +182,49 @@ def test_a_missing_image_is_black_and_a_missing_report_is_bare(batches: Batches,
     assert not batch.token_mask[:4, 2:].any()
     plain = respecced(replace(batches, private=bare), tiny_spec(data__augment=False)).at(0)
     assert (plain.images[:4] == 0).all()
+
+
+def test_findings_are_what_the_shown_text_states(project: Project, stores: dict[str, Store]) -> None:
+    spec = tiny_spec(objectives__global_contrastive={"targets": "entities"}, data__sentence_share=0.5)
+    corpus = read_corpus(
+        stores["east"], "train", project.tokenizer, image_size=IMAGE_SIZE, reader=reader_of(spec)
+    )
+    batches = Batches(tiny_spec(data__anchor_pairs=0), project.tokenizer, corpus, None, "east")
+    names = [entity.name for entity in load_ontology().entities]
+    seen = set()
+    for step in range(8):
+        batch = batches.at(step)
+        assert batch.findings is not None
+        assert batch.findings.shape == (6, entity_reader().width)
+        for tokens, mask, row in zip(batch.tokens, batch.token_mask, batch.findings, strict=True):
+            words = project.tokenizer.decode(tokens[mask][1:-1].tolist())
+            stated = {names[place] for place in row.nonzero().flatten().tolist()}
+            assert stated == expected_findings(words), words
+            seen.add(tuple(sorted(stated)))
+    assert seen == {("opacity",), ("normal study",), ()}
+
+
+def expected_findings(words: str) -> set[str]:
+    """A whole clean report says normal, one of its sentences alone says nothing."""
+    if "opacity" in words:
+        return {"opacity"}
+    return {"normal study"} if "lungs" in words and "heart" in words else set()
+
+
+def test_nobody_reads_findings_that_no_objective_asks_for(batches: Batches) -> None:
+    assert reader_of(batches.spec) is None
+    assert batches.at(0).findings is None
+
+
+@pytest.mark.parametrize(("share", "rows"), [(1.0, 6), (0.5, 3), (0.01, 1)])
+def test_fewer_rows_may_be_masked(batches: Batches, share: float, rows: int) -> None:
+    changes = {"objectives__masked_image__row_share": share, "objectives__masked_language__row_share": share}
+    batch = respecced(batches, tiny_spec(**changes)).at(0)
+    assert batch.masked_images is not None
+    assert batch.masked_reports is not None
+    assert batch.masked_tokens is not None
+    assert batch.visible_patches is not None
+    assert len(batch.masked_images) == len(batch.visible_patches) == rows
+    assert batch.masked_tokens.shape == (rows, batch.tokens.shape[1])
+    shown = batch.masked_tokens != MASK
+    assert torch.equal(batch.masked_tokens[shown], batch.tokens[batch.masked_reports][shown])

@@ -13,7 +13,6 @@ from common.model.encoders import (
     Tokens,
     VisionTransformer,
     attention,
-    groups,
     normalise,
     paint_over,
     patch_pixels,
@@ -202,9 +201,20 @@ def test_every_cell_has_a_position_of_its_own(grid: int, width: int) -> None:
     assert positions.abs().max() <= 1
 
 
-@given(st.integers(1, 512))
-def test_groups_divide_the_channels(channels: int) -> None:
-    assert channels % groups(channels) == 0
+def test_a_resnet_sees_past_the_contrast_of_a_scanner() -> None:
+    tower = ResNet(ImageEncoderSpec(encoder="resnet", width=16, depth=1))
+    stir(tower)
+    images = torch.rand(3, 1, SIZE, SIZE, generator=generator(2))
+    torch.testing.assert_close(tower(images).pooled, tower(0.2 + 0.5 * images).pooled, rtol=0, atol=5e-3)
+
+
+def test_a_resnet_knows_where_in_the_image_something_lies() -> None:
+    tower = ResNet(ImageEncoderSpec(encoder="resnet", width=16, depth=1))
+    stir(tower)
+    images = torch.zeros(2, 1, SIZE, SIZE)
+    images[0, :, :8, :8], images[1, :, 16:24, 16:24] = 1.0, 1.0
+    first, second = tower(images).pooled
+    assert not torch.allclose(first, second, atol=1e-2)
 
 
 @pytest.mark.parametrize("encoder", ["vit", "resnet"])

@@ -19,6 +19,8 @@ from common.objectives.contrastive import (
     MAX_LOG_SCALE,
     GlobalContrastive,
     contrastive_loss,
+    mix_targets,
+    shared_findings,
     shared_text_or_study,
 )
 from common.objectives.masked_image import MaskedImage, normalised_patches
@@ -344,3 +346,46 @@ def test_every_weight_learns_from_the_three_objectives_together(
     model.total(model.losses(Batches(spec, project.tokenizer, corpus, None, "east").at(0))).backward()
     still = [name for name, w in model.named_parameters() if w.grad is None or not w.grad.any()]
     assert still == []
+
+
+FINDINGS = torch.tensor([[1, 1, 0], [1, 1, 0], [1, 0, 1], [0, 0, 0]], dtype=torch.bool)
+
+
+def test_reports_share_as_much_as_both_state_of_what_either_states() -> None:
+    alike = shared_findings(FINDINGS)
+    expected = [[1, 1, 1 / 3, 0], [1, 1, 1 / 3, 0], [1 / 3, 1 / 3, 1, 0], [0, 0, 0, 0]]
+    torch.testing.assert_close(alike, torch.tensor(expected))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_mixed_targets_are_shares_of_one_and_unread_reports_keep_their_partner(share: float) -> None:
+    mixed = mix_targets(torch.eye(4), shared_findings(FINDINGS), share)
+    torch.testing.assert_close(mixed.sum(dim=1), torch.ones(4))
+    assert mixed[0, 1].item() == pytest.approx(share * 3 / 7)
+    assert mixed[3].tolist() == [0, 0, 0, 1]
+
+
+def test_patients_with_the_same_findings_are_drawn_together_where_entities_are_the_targets() -> None:
+    findings = torch.tensor([[1, 0], [1, 0], [0, 1], [0, 1]], dtype=torch.bool)
+    image = unit(4, 8, 1).requires_grad_()
+    target = mix_targets(torch.eye(4), shared_findings(findings), 0.5)
+    contrastive_loss(image, unit(4, 8, 2), UNIT_SCALE, target).backward()
+    pulled = -image.grad @ unit(4, 8, 2).T  # how far a step moves image i towards text j
+    plain = image.detach().clone().requires_grad_()
+    contrastive_loss(plain, unit(4, 8, 2), UNIT_SCALE, torch.eye(4)).backward()
+    before = -plain.grad @ unit(4, 8, 2).T
+    for i, j in ((0, 1), (1, 0), (2, 3), (3, 2)):
+        assert pulled[i, j] > before[i, j]
+
+
+def test_entity_targets_reach_the_loss_of_a_batch(project: Project, batch: Batch, model: VLPModel) -> None:
+    spec = GlobalContrastiveSpec(targets="entities", entity_share=0.9)
+    objective = GlobalContrastive(spec)
+    views = model.views(batch)
+    findings = torch.zeros(len(batch), 3, dtype=torch.bool)
+    unread = objective.loss(views, replace(batch, findings=findings))
+    findings[:, 0] = True
+    alike = objective.loss(views, replace(batch, findings=findings))
+    assert unread is not None
+    assert alike is not None
+    assert unread.mean.item() != pytest.approx(alike.mean.item(), abs=1e-4)

@@ -19,6 +19,7 @@ from common.training.trainer import (
     TrainingRecord,
     build_optimizer,
     learning_rate_at,
+    ramp_at,
     train,
     validate,
 )
@@ -180,6 +181,26 @@ def test_the_shortest_runs_have_a_rate_for_every_step(total: int) -> None:
     rate = rates(total, warmup_share=0.0, final_learning_rate_share=0.0)
     assert rate[0] == 2.0
     assert all(0 <= value <= 2.0 for value in rate)
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 5])
+def test_a_fresh_optimiser_reaches_its_rate_after_the_warm_up(warmup: int) -> None:
+    spec = tiny_spec(train__round_warmup_steps=warmup).train
+    ramp = [ramp_at(taken, spec) for taken in range(warmup + 3)]
+    assert ramp[:warmup] == pytest.approx([(taken + 1) / (warmup + 1) for taken in range(warmup)])
+    assert ramp[warmup:] == [1.0, 1.0, 1.0]
+
+
+def test_the_ramp_begins_with_the_round_not_with_the_run(project: Project, batches: Batches) -> None:
+    moved = []
+    for warmup in (0, 9):
+        model = project.fresh_model()
+        before = torch.cat([weight.detach().flatten().clone() for weight in model.parameters()])
+        spec = tiny_spec(train__round_warmup_steps=warmup, train__warmup_share=0.0)
+        steps(model, batches, 3, 1, spec=spec)
+        after = torch.cat([weight.detach().flatten() for weight in model.parameters()])
+        moved.append((after - before).norm().item())
+    assert moved[1] == pytest.approx(moved[0] / 10, rel=0.05)
 
 
 def test_a_step_beyond_the_end_keeps_the_last_rate() -> None:

@@ -7,6 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.text.entities import entity_reader
+from common.text.ontology import load_ontology
+from common.text.sections import parse_sections, split_sentences, training_text
 from simulations.phantom.caseload import Study, bank_caseload, caseload
 from simulations.phantom.findings import NAMES, Finding, draw_finding
 from simulations.phantom.folders import report
@@ -144,3 +147,26 @@ def test_the_age_in_the_text_is_the_age_in_the_header() -> None:
     for study in STUDIES:
         said = re.findall(r"(\d+)-year-old|OF (\d+) YEARS", report(study), re.IGNORECASE)
         assert {int(a or b) for a, b in said} <= {study.age}
+
+
+ENTITIES = {
+    "cardiomegaly": {"cardiomegaly"},
+    "effusion": {"pleural effusion"},
+    "pneumothorax": {"pneumothorax"},
+    "consolidation": {"opacity", "pneumonia"},
+    "nodule": {"pulmonary nodule"},
+    "device": {"support device"},
+}
+
+
+def test_the_entity_reader_finds_in_reports_what_the_truth_says() -> None:
+    names = [entity.name for entity in load_ontology().entities]
+    wrong = dict.fromkeys(ENTITIES, 0)
+    for study in STUDIES:
+        sentences = split_sentences(training_text(parse_sections(report(study))))
+        stated = {names[place] for sentence in sentences for place in entity_reader().stated(sentence)}
+        for name, words in ENTITIES.items():
+            wrong[name] += bool(words & stated) != (name in study.findings)
+    # "Opacification of the base in keeping with an effusion" is an opacity, too.
+    allowed = {name: 0.06 if name == "consolidation" else 0.01 for name in ENTITIES}
+    assert all(wrong[name] <= allowed[name] * len(STUDIES) for name in ENTITIES), wrong

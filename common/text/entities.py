@@ -1,0 +1,190 @@
+"""What a report says of the ontology's findings and devices: present, absent or uncertain.
+
+The longest term wins; a cue of negation or doubt reaches to the end of its clause, as in NegEx (Chapman et
+al. 2001, doi:10.1006/jbin.2001.1029). Rules need no model and no private text, so every hospital reads alike.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from common.text.ontology import Kind, Ontology, load_ontology
+
+Polarity = Literal["present", "absent", "uncertain"]
+Words = tuple[str, ...]
+
+OBSERVED: tuple[Kind, ...] = ("finding", "device")
+"""Kinds of entities that a report states or denies."""
+
+NORMAL = "normal study"
+"""The entity of a report that finds nothing."""
+
+MAX_GAP = 2
+"""Words that may stand between two words of a term: "the heart is markedly enlarged"."""
+
+REACH_BACK = 5
+"""Words between a mention and a cue that follows it: "a small effusion on the left is not excluded"."""
+
+NEGATIONS = (
+    "no", "not", "without", "neither", "nor", "denies", "negative for", "free of", "clear of", "absence of",
+    "resolution of", "rather than",
+)  # fmt: skip
+DOUBTS = (
+    "possible", "possibly", "probable", "probably", "suspected", "suspicious for", "suspicion of", "likely",
+    "may", "might", "could", "cannot exclude", "questionable", "query", "versus", "vs",
+)  # fmt: skip
+NEGATIONS_AFTER = (
+    "not seen",
+    "not identified",
+    "not present",
+    "ruled out",
+    "excluded",
+    "absent",
+    "resolved",
+    "none",
+)
+DOUBTS_AFTER = (
+    "cannot be excluded", "not excluded", "cannot be ruled out", "not certain", "possible", "suspected",
+    "unlikely",
+)  # fmt: skip
+NO_CUES = (
+    "no change",
+    "not changed",
+    "no significant change",
+    "no interval change",
+    "no increase",
+    "not only",
+)
+"""What reads like a negation and denies nothing."""
+
+_CLAUSE_END = re.compile(r"[.;:!?]|\b(?:but|however|although|though|except|apart from)\b|\band (?=there\b)")
+_WORD = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*")
+
+
+@dataclass(frozen=True)
+class Mention:
+    """One entity that a sentence names."""
+
+    entity: str
+    polarity: Polarity
+
+
+class EntityReader:
+    """Finds the findings and devices of one ontology in sentences."""
+
+    def __init__(self, ontology: Ontology) -> None:
+        place = {entity.name: at for at, entity in enumerate(ontology.entities)}
+        self._closure = {
+            name: frozenset(place[broader] for broader in (name, *ontology.ancestors(name))) for name in place
+        }
+        self.normal = place.get(NORMAL)
+        """Place of `NORMAL`; None in an ontology without it."""
+        self.width = len(place)
+        self._by_first_word: dict[str, list[tuple[Words, str]]] = {}
+        for entity in ontology.entities:
+            if entity.kind in OBSERVED:
+                for term in (*entity.terms, *entity.patterns):
+                    words = tuple(_words(term))
+                    self._by_first_word.setdefault(words[0], []).append((words, entity.name))
+
+    def read(self, sentence: str) -> tuple[Mention, ...]:
+        """Every entity that `sentence` names, once, in order: present if one mention is, else the first."""
+        found: dict[str, Polarity] = {}
+        for clause in _CLAUSE_END.split(sentence.casefold()):
+            words = _words(clause)
+            for entity, places in sorted(self._spans(words), key=lambda span: span[1]):
+                polarity = _polarity(words, places)
+                if polarity == "present" or entity not in found:
+                    found[entity] = polarity
+        return tuple(Mention(entity, polarity) for entity, polarity in found.items())
+
+    def _spans(self, words: list[str]) -> Iterator[tuple[str, list[int]]]:
+        """Each mention and where its words stand; a longer term takes its words first."""
+        candidates = [
+            (term, entity, start)
+            for start, word in enumerate(words)
+            for term, entity in self._by_first_word.get(word, ())
+        ]
+        taken: set[int] = set()
+        for term, entity, start in sorted(candidates, key=lambda candidate: -len(candidate[0])):
+            places = _places(words, term, start)
+            if places and not taken.intersection(places):
+                taken.update(places)
+                yield entity, places
+
+    def stated(self, sentence: str) -> frozenset[int]:
+        """What `sentence` says is or may be there, and all that it is a kind of: places in the ontology."""
+        named = {mention.entity for mention in self.read(sentence) if mention.polarity != "absent"}
+        return frozenset[int]().union(*(self._closure[name] for name in named))
+
+
+@cache
+def entity_reader() -> EntityReader:
+    """The reader of the ontology that comes with this program."""
+    return EntityReader(load_ontology())
+
+
+def _places(words: list[str], term: Words, start: int) -> list[int]:
+    """Where the words of `term` stand, the first at `start`, few words between them; [] if they do not."""
+    places = [start]
+    for wanted in term[1:]:
+        after = places[-1] + 1
+        try:
+            places.append(words.index(wanted, after, after + MAX_GAP + 1))
+        except ValueError:
+            return []
+    return places
+
+
+def _polarity(words: list[str], places: list[int]) -> Polarity:
+    """What the cues around a mention make of it, of those before the nearest; its own words are none."""
+    end = places[-1] + 1
+    after = words[end : end + REACH_BACK + 3]
+    if _last(after, _DOUBTS_AFTER) >= 0:
+        return "uncertain"
+    if _last(after, _NEGATIONS_AFTER) >= 0:
+        return "absent"
+    before = _without([word for at, word in enumerate(words[:end]) if at not in places], _NO_CUES)
+    negated, doubted = _last(before, _NEGATIONS), _last(before, _DOUBTS)
+    if negated < 0 and doubted < 0:
+        return "present"
+    return "absent" if negated > doubted else "uncertain"
+
+
+def _last(words: list[str], cues: tuple[Words, ...]) -> int:
+    """Where the last of `cues` begins in `words`; -1 if there is none."""
+    return max(
+        (at for cue in cues for at in range(len(words)) if tuple(words[at : at + len(cue)]) == cue),
+        default=-1,
+    )
+
+
+def _without(words: list[str], phrases: tuple[Words, ...]) -> list[str]:
+    kept = list(words)
+    for phrase in phrases:
+        while (at := _last(kept, (phrase,))) >= 0:
+            del kept[at : at + len(phrase)]
+    return kept
+
+
+def _words(text: str) -> list[str]:
+    return [_singular(word) for word in _WORD.findall(text.casefold())]
+
+
+def _singular(word: str) -> str:
+    """ "opacities" -> "opacity", "effusions" -> "effusion"; good enough where both sides go through it."""
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    if word.endswith("sses"):
+        return word[:-2]
+    return word[:-1] if len(word) > 3 and word.endswith("s") and word[-2] not in "siu" else word
+
+
+def _cues(phrases: tuple[str, ...]) -> tuple[Words, ...]:
+    return tuple(tuple(_words(phrase)) for phrase in phrases)
+
+
+_NEGATIONS, _DOUBTS, _NO_CUES = _cues(NEGATIONS), _cues(DOUBTS), _cues(NO_CUES)
+_NEGATIONS_AFTER, _DOUBTS_AFTER = _cues(NEGATIONS_AFTER), _cues(DOUBTS_AFTER)

@@ -1,0 +1,84 @@
+"""What reports state and deny: real turns of phrase, laws, and a reader that is quick on long texts."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.text.entities import OBSERVED, EntityReader, Mention, entity_reader
+from common.text.ontology import load_ontology, parse_ontology
+
+ONTOLOGY = load_ontology()
+READER = entity_reader()
+OBSERVABLE = [entity for entity in ONTOLOGY.entities if entity.kind in OBSERVED]
+
+
+def polarity(sentence: str, entity: str) -> str | None:
+    return next((mention.polarity for mention in READER.read(sentence) if mention.entity == entity), None)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "entity", "expected"),
+    [
+        ("Small left pleural effusion.", "pleural effusion", "present"),
+        ("No pleural effusion.", "pleural effusion", "absent"),
+        ("There is no evidence of pneumothorax or pleural effusion.", "pneumothorax", "absent"),
+        ("There is no evidence of pneumothorax or pleural effusion.", "pleural effusion", "absent"),
+        ("Neither pneumothorax nor effusion.", "pleural effusion", "absent"),
+        ("No pneumothorax, but a small effusion.", "pleural effusion", "present"),
+        ("No pneumothorax, but a small effusion.", "pneumothorax", "absent"),
+        ("Consolidation without effusion.", "consolidation", "present"),
+        ("Consolidation without effusion.", "pleural effusion", "absent"),
+        ("A small pneumothorax cannot be excluded.", "pneumothorax", "uncertain"),
+        ("Possible right lower lobe pneumonia.", "pneumonia", "uncertain"),
+        ("Effusions have resolved.", "pleural effusion", "absent"),
+        ("Pneumothorax is not seen.", "pneumothorax", "absent"),
+        ("No change in the large effusion.", "pleural effusion", "present"),
+        ("The heart is markedly enlarged.", "cardiomegaly", "present"),
+        ("The heart is not enlarged.", "cardiomegaly", "absent"),
+        ("The cardiac silhouette is not enlarged.", "cardiomegaly", "absent"),
+        ("Opacities in both lungs.", "opacity", "present"),
+        ("Pericardial effusion.", "pleural effusion", None),
+        ("Pericardial effusion.", "pericardial effusion", "present"),
+        ("The lungs are clear.", "consolidation", None),
+        ("NO PNEUMOTHORAX", "pneumothorax", "absent"),
+        ("A right-sided pacemaker with its lead in the right ventricle.", "pacemaker", "present"),
+    ],
+)
+def test_reads_what_radiologists_write(sentence: str, entity: str, expected: str | None) -> None:
+    assert polarity(sentence, entity) == expected
+
+
+@given(st.sampled_from(OBSERVABLE), st.data())
+def test_every_term_is_found_stated_and_denied(entity: object, data: st.DataObject) -> None:
+    assert hasattr(entity, "terms")
+    term = data.draw(st.sampled_from(entity.terms))
+    assert polarity(f"There is {term}.", entity.name) == "present"
+    assert polarity(f"There is no evidence of {term}.", entity.name) == "absent"
+    assert polarity(f"Possible {term}.", entity.name) == "uncertain"
+
+
+@given(st.text(alphabet=st.sampled_from("no effusion,pneumothorax.but possible \n-'é1"), max_size=200))
+def test_any_text_is_read_and_each_entity_named_once(text: str) -> None:
+    names = [mention.entity for mention in READER.read(text)]
+    assert len(names) == len(set(names))
+    assert all(ONTOLOGY[name].kind in OBSERVED for name in names)
+
+
+@given(st.lists(st.sampled_from([entity.name for entity in OBSERVABLE]), min_size=1, max_size=4))
+def test_what_is_stated_includes_all_that_it_is_a_kind_of(names: list[str]) -> None:
+    places = [entity.name for entity in ONTOLOGY.entities]
+    stated = {places[place] for place in READER.stated(f"There is {'; there is '.join(names)}.")}
+    for name in names:
+        assert {name, *ONTOLOGY.ancestors(name)} <= stated
+    assert not READER.stated(f"There is no {'; no '.join(names)}.")
+
+
+def test_a_mention_in_doubt_counts_as_stated() -> None:
+    assert READER.stated("Possible pneumonia.") == READER.stated("Pneumonia.") != frozenset()
+
+
+def test_another_ontology_may_be_read() -> None:
+    text = '[finding.zebra]\ndefinition = "A striped horse."\npatterns = ["striped horse"]\n'
+    reader = EntityReader(parse_ontology(text, where="zoo.toml"))
+    assert reader.read("No striped brown horse.") == (Mention("zebra", "absent"),)
+    assert reader.normal is None
