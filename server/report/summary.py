@@ -90,7 +90,8 @@ def _against(verdict: Verdict | None, run: RunRecord) -> list[str]:
     if verdict.ratio_to_central is not None:
         percent = 100 * verdict.ratio_to_central
         sentences.append(
-            f"That is {percent:.1f} % of what the same training reaches with all data in one place."
+            f"That is {percent:.1f} % of what training with all data in one place reaches"
+            f"{_in_steps(verdict.central_steps)}."
         )
     if verdict.best_local is not None and verdict.above_every_local is not None:
         best = verdict.best_local
@@ -100,6 +101,12 @@ def _against(verdict: Verdict | None, run: RunRecord) -> list[str]:
             f"It is {than} every model that a hospital trains alone (the best: {best.name}, {mean})."
         )
     return sentences
+
+
+def _in_steps(ratio: float | None) -> str:
+    if ratio is None:
+        return ""
+    return " in as many optimiser steps" if ratio == 1 else f" in {ratio:g} times a site's optimiser steps"
 
 
 def _what_left(sites: Sequence[SiteTotals]) -> str:

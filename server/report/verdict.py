@@ -15,6 +15,8 @@ class Verdict:
 
     ratio_to_central: float | None
     """Federated mean AUROC over central mean AUROC."""
+    central_steps: float | None
+    """Optimiser steps of central training over those of one site."""
     best_local: ModelRecord | None
     above_every_local: bool | None
 
@@ -30,11 +32,13 @@ def judge(comparison: Comparison) -> Verdict:
     central = next((model for model in comparison.models if model.kind == "central"), None)
     local = [model for model in comparison.models if model.kind == "local" and model.final.mean_auroc]
     best = max(local, key=lambda model: _mean(model.final), default=None)
+    steps = _steps(central) / _steps(federated) if central and _steps(central) and _steps(federated) else None
     if federated.final.mean_auroc is None:
-        return Verdict(ratio_to_central=None, best_local=best, above_every_local=None)
+        return Verdict(ratio_to_central=None, central_steps=steps, best_local=best, above_every_local=None)
     reached = federated.final.mean_auroc.value
     return Verdict(
         ratio_to_central=reached / _mean(central.final) if central and _mean(central.final) > 0 else None,
+        central_steps=steps,
         best_local=best,
         above_every_local=reached > _mean(best.final) if best else None,
     )
@@ -52,6 +56,10 @@ def models_of(run: RunRecord, comparison: Comparison | None) -> tuple[ModelRecor
 def tasks_of(models: Sequence[ModelRecord]) -> tuple[str, ...]:
     """Every task that any model was asked, in the order of first appearance."""
     return tuple(dict.fromkeys(score.task for model in models for score in model.final.zero_shot))
+
+
+def _steps(model: ModelRecord) -> int:
+    return model.curve[-1].steps if model.curve else 0
 
 
 def _mean(final: FinalScores) -> float:

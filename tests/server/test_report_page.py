@@ -153,7 +153,7 @@ def test_the_summary_says_who_how_good_and_what_left(page: Page) -> None:
         "together in 20 rounds",
         "on 1,053 rows of images and reports from 951 patients",
         "mean zero-shot AUROC over 7 tasks is 0.842 (95 % interval 0.822 to 0.862; 0.5 is chance)",
-        "That is 98.1 % of what the same training reaches with all data in one place",
+        "That is 98.1 % of what training with all data in one place reaches in as many optimiser steps.",
         "It is above every model that a hospital trains alone (the best: lakeside alone, 0.740)",
         "What left each hospital over the whole run: 246.8 MB",
     ):
