@@ -13,7 +13,6 @@ from client.ingest.dicom import Header, Patient
 from client.ingest.rejected import Reason, Refusal
 from client.ingest.reports import ImageRecord, Report
 
-
 MAX_COPIES = 8
 """Files that one record may mean (a picture kept in several formats); more, and its name is too vague."""
 
@@ -68,8 +67,8 @@ def identify(
 ) -> list[Header]:
     """Fill in what a data set's tables say of images whose own files do not say whose they are.
 
-    A header that names its patient stays as it is, and so does one of which the tables say two things, or only
-    by a name that many files have.
+    A header that names its patient stays as it is, and so does one of which the tables say two things, or
+    only by a name that many files have.
 
     Args:
         images: the headers of all images; `patient_id` is "" where the file does not say it.

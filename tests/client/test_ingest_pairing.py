@@ -1,12 +1,15 @@
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from client.ingest.dicom import Header
-from client.ingest.pairing import pair
+from client.ingest.pairing import FileNames, identify, pair
 from client.ingest.placement import place
 from client.ingest.pseudonyms import Pseudonyms
 from client.ingest.rejected import Reason
-from client.ingest.reports import Report
+from client.ingest.reports import ImageRecord, Report
 
 PSEUDONYMS = Pseudonyms(b"s" * 32)
 
@@ -75,6 +78,106 @@ def test_a_patient_id_of_two_issuers_cannot_place_a_report_alone() -> None:
     assert [refusal.reason for refusal in pairing.refused] == [Reason.SEVERAL_PATIENTS]
 
 
+def test_frames_of_one_instance_all_have_its_report() -> None:
+    assert pair([image("1"), image("1"), image("2")], [report("1")]).reports_of == ((0,), (0,), ())
+
+
+def test_without_its_accession_a_report_goes_by_its_study_then_by_its_files() -> None:
+    images = [image("1", accession="A1"), image("2", accession="A2"), image("3", accession="A3")]
+    by_study = replace(report(accession="lost"), study_uids=("study of A2",), file_names=("c",))
+    by_file = replace(report(accession=""), study_uids=("lost",), file_names=("c",))
+    pairing = pair(images, [by_study, by_file], files=["a.dcm", "b.dcm", "c.dcm"])
+    assert pairing.reports_of == ((), (0,), (1,))
+
+
+def test_a_report_on_several_orders_belongs_to_all_of_them() -> None:
+    images = [image("1"), image("2", accession="A2"), image("3", accession="A3")]
+    both = replace(report(), further_accessions=("A2",))
+    assert pair(images, [both, report()]).reports_of == ((0, 1), (0,), ())
+
+
+def test_two_patients_under_one_accession_or_study_are_refused() -> None:
+    images = [image("1"), image("2", patient="P2")]
+    nobody = report(patient="")
+    by_study = replace(nobody, accession="", study_uids=("study of A1",))
+    refused = pair(images, [nobody, by_study]).refused
+    assert [refusal.reason for refusal in refused] == [Reason.SEVERAL_PATIENTS] * 2
+
+
+def test_a_name_that_fits_images_of_two_studies_is_refused() -> None:
+    images = [image("1"), image("2", accession="A2"), image("3", accession="A2")]
+    named = replace(report(accession=""), file_names=("im1",))
+    pairing = pair(images, [named], files=["x/im1.png", "y/im1.png", "y/im1.dcm"])
+    assert [refusal.reason for refusal in pairing.refused] == [Reason.AMBIGUOUS_IMAGE]
+    same = pair(
+        images, [replace(named, file_names=("y/im1",))], files=["x/im1.png", "y/im1.png", "y/im1.dcm"]
+    )
+    assert same.reports_of == ((), (0,), (0,))
+
+
+FILES = [
+    "train/p1/s1/v1.jpg",
+    "train/p1/s2/v1.jpg",
+    "train/p2/s1/v1.jpg",
+    "v2.png",
+    "deep/v2.jpg",
+    "1.2.840.5",
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("train/p1/s2/v1.jpg", [1]),
+        ("CheXpert/train/p2/s1/v1.png", [2]),
+        ("s2\\v1", [1]),
+        ("./p2//s1/v1.jpg", [2]),
+        ("s1/v1.jpg", [0, 2]),
+        ("p3/s1/v1.jpg", []),
+        ("v2.jpg", [4]),
+        ("v2", [3, 4]),
+        ("other/v2.jpg", [3]),
+        ("1.2.840.5", [5]),
+        ("1.2.840.5.dcm", [5]),
+        ("V2", []),
+        ("", []),
+        ("///", []),
+    ],
+)
+def test_a_name_means_the_files_with_which_its_folders_agree(name: str, found: list[int]) -> None:
+    assert FileNames(FILES).find(name) == found
+
+
+paths = st.lists(st.sampled_from(["a", "b", "c.png", "c.jpg"]), min_size=1, max_size=4).map("/".join)
+
+
+@given(st.lists(paths, max_size=6), paths)
+def test_names_are_found_as_by_comparing_all_files(files: list[str], name: str) -> None:
+    def parts(path: str) -> list[str]:
+        *folders, last = path.split("/")
+        return [last.removesuffix(".png").removesuffix(".jpg"), *reversed(folders)]
+
+    agree = {number: min(len(parts(file)), len(parts(name))) for number, file in enumerate(files)}
+    fits = {n: depth for n, depth in agree.items() if parts(files[n])[:depth] == parts(name)[:depth]}
+    best = [n for n, depth in fits.items() if depth == max(fits.values())]
+    exact = [n for n in best if files[n].split("/")[-1] == name.split("/")[-1]]
+    assert FileNames(files).find(name) == (exact or best)
+
+
+def test_a_table_identifies_only_images_that_do_not_say_whose_they_are() -> None:
+    unknown = image("1", accession="", patient="")
+    images = [unknown, replace(image("2"), view="PA"), image("3", accession="", patient="")]
+    records = [
+        ImageRecord("t.csv:2", "x/1.png", "P8", "S8", "AP"),
+        ImageRecord("t.csv:3", "x/2.png", "P9", "S9", "AP"),
+        ImageRecord("t.csv:4", "3.png", "P8", "S8"),
+        ImageRecord("t.csv:5", "3.png", "P9", "S9"),
+    ]
+    identified = identify(images, records, files=["1.jpg", "2.jpg", "3.jpg"])
+    assert identified[0] == replace(unknown, patient_id="P8", accession="S8", view="AP")
+    assert identified[1:] == images[1:]
+
+
 few = st.sampled_from(["", "1", "2", "3"])
 some = st.sampled_from(["1", "2", "3"])
 headers = st.lists(
@@ -84,8 +187,14 @@ headers = st.lists(
 )
 tables = st.lists(
     st.builds(
-        lambda instances, accession, patient: report(*instances, accession=accession, patient=patient),
+        lambda instances, accession, patient, study, name: replace(
+            report(*instances, accession=accession, patient=patient),
+            study_uids=(f"study of {study}",),
+            file_names=(name,),
+        ),
         st.lists(st.text("123456789", min_size=1, max_size=2), max_size=2, unique=True),
+        few,
+        few,
         few,
         few,
     ),
@@ -93,9 +202,13 @@ tables = st.lists(
 )
 
 
+def _files(images: list[Header]) -> list[str]:
+    return [f"{header.instance_uid[-1]}.png" for header in images]
+
+
 @given(headers, tables)
 def test_every_report_ends_in_exactly_one_place(images: list[Header], reports: list[Report]) -> None:
-    pairing = pair(images, reports)
+    pairing = pair(images, reports, files=_files(images))
     paired = {number for numbers in pairing.reports_of for number in numbers}
     alone = {one.report for one in pairing.unpaired}
     assert not paired & alone
@@ -104,7 +217,7 @@ def test_every_report_ends_in_exactly_one_place(images: list[Header], reports: l
 
 @given(headers, tables)
 def test_no_pair_crosses_patients(images: list[Header], reports: list[Report]) -> None:
-    pairing = pair(images, reports)
+    pairing = pair(images, reports, files=_files(images))
     patients_of: dict[int, set[tuple[str, str]]] = {}
     for header, numbers in zip(images, pairing.reports_of, strict=True):
         for number in numbers:

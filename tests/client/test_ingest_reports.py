@@ -80,6 +80,54 @@ def test_an_unusable_table_is_refused_in_one_line(
     assert "\n" not in str(refusal.value)
 
 
+def test_utf_16_is_read_by_its_mark(tmp_path: Path) -> None:
+    (report,), refused = read_reports(table(tmp_path, HEADER + "A1,P1,,,Größe\n", "utf-16"), PLAIN)
+    assert (report.text, refused) == ("Größe", [])
+
+
+def test_of_two_encodings_in_one_file_the_rows_that_are_not_utf_8_are_refused(tmp_path: Path) -> None:
+    path = table(tmp_path, HEADER + "A1,P1,,,Größe\nA2,P2,,,fine\n")
+    path.write_bytes(path.read_bytes() + "A3,P3,,,Größe\n".encode("latin-1"))
+    reports, refused = read_reports(path, PLAIN)
+    assert [report.accession for report in reports] == ["A1", "A2"]
+    assert refused == [Refusal("reports.csv:4", Reason.NOT_UTF8)]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_the_delimiter_of_the_header_counts(tmp_path: Path, delimiter: str) -> None:
+    path = table(tmp_path, HEADER.replace(",", delimiter) + delimiter.join(["A1", "P1", "", "", "a, b"]))
+    (report,), _ = read_reports(path, PLAIN)
+    assert (report.accession, report.text) == ("A1", "a, b")
+
+
+def test_further_columns_are_read_where_they_are_and_may_be_mapped(tmp_path: Path) -> None:
+    columns = parse_column_map(["file_names=Bilder", "sop_instance_uids=", "study_date=Datum"])
+    path = table(
+        tmp_path,
+        "accession_number,patient_id,report,study_instance_uid,Datum,Bilder,language\n"
+        'A1,P1,text,1.2.3,20170211,"a.png; b c.png",de\nA2,P2,text,none,soon,,"?"\n',
+    )
+    first, second = read_reports(path, columns)[0]
+    assert (first.study_uids, first.date, first.file_names) == (
+        ("1.2.3",),
+        "2017-02-11",
+        ("a.png", "b c.png"),
+    )
+    assert (first.language, second.study_uids, second.date, second.language) == ("de", (), "", "")
+
+
+def test_a_report_beyond_all_measure_costs_only_itself(tmp_path: Path) -> None:
+    rows = [{"accession_number": "A1", "report": "x" * 50_000_000}, {"accession_number": "A2", "report": "y"}]
+    reports, refused = read_reports(write_reports(tmp_path / "reports.csv", rows), PLAIN)
+    assert [report.accession for report in reports] == ["A2"]
+    assert refused == [Refusal("reports.csv:2", Reason.TOO_LONG)]
+
+
+def test_accents_are_composed_and_control_characters_become_blanks(tmp_path: Path) -> None:
+    (report,), _ = read_reports(table(tmp_path, HEADER + "A1,P1,,,Gro\u0308ße\x00\x0c2 cm\n"), PLAIN)
+    assert report.text == "Größe  2 cm"
+
+
 def test_another_encoding_is_refused_rather_than_guessed(tmp_path: Path) -> None:
     with pytest.raises(InputRefusedError, match="not UTF-8"):
         read_reports(table(tmp_path, HEADER + "A1,P1,,,Größe\n", "latin-1"), PLAIN)

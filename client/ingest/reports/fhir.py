@@ -194,7 +194,7 @@ def _of_lines(files: Sequence[ReportFile], found: Found) -> Iterator[Resource]:
                 context.keep(value)
                 yield place, value, context
             else:
-                yield from _of_document(place, value)
+                _take(_of_document(place, value), found)
 
 
 def _lines(file: ReportFile) -> Iterator[tuple[str, bytes | None]]:

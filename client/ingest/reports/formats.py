@@ -60,7 +60,7 @@ class Opened:
     images: tuple[ImageRecord, ...]
     """What tables say of image files whose headers may say nothing."""
     files: frozenset[Path]
-    """Resolved paths of the files that were read as reports or tables; they are no images."""
+    """Resolved paths of what was taken for reports or tables, read or refused; none of it is an image."""
     num_reports_by_format: dict[str, int]
 
 

@@ -26,7 +26,7 @@ HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6", "dt", "th"})
 """Elements whose text is a header; a colon after it makes it one for `parse_sections`."""
 HIDDEN = frozenset({"head", "script", "style", "template", "title"})
 
-_MARKUP = re.compile(r"<!--|<([/!?]?)([a-zA-Z][a-zA-Z0-9]*)?[^<>]*>")
+_MARKUP = re.compile(r"<!--|<(?:[!?]|(/?)([a-zA-Z][a-zA-Z0-9]*+))[^<>]*+>")
 
 
 def plain_text(markup: str) -> str:

@@ -75,7 +75,7 @@ def is_openi(path: Path, start: bytes) -> bool:
 def read_openi(files: Sequence[ReportFile]) -> Found:
     """Read each file as one report; its images are those whose ids it names.
 
-    The PNG release names a file `CXR1_1_IM-0001-3001.png`, the DICOM release `1_IM-0001-3001.dcm`.
+    The PNG release names a file `CXR1_1_IM-0001-3001.png`, the DICOM release `1/1_IM-0001-3001.dcm`.
     """
     found = Found()
     for file in files:
@@ -113,9 +113,9 @@ def _take(place: str, citation: _Citation, found: Found) -> None:
 
 
 def _file_names(image: str) -> list[str]:
-    """The file's name in the PNG release, and in the DICOM release, which drops the case before it."""
-    _, underscore, rest = image.partition("_")
-    return [image, rest] if underscore and image.startswith("CXR") else [image]
+    """The file's name in the PNG release, and its folder and name in the DICOM release."""
+    case, underscore, rest = image.partition("_")
+    return [image, f"{case[3:]}/{rest}"] if underscore and image.startswith("CXR") else [image]
 
 
 def _parse(path: Path) -> _Citation | Reason:

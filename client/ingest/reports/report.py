@@ -109,12 +109,11 @@ def legible(text: str) -> str:
 
 def in_sections(parts: Iterable[tuple[str, str]]) -> Sections:
     """Join (section, text) pairs in order; where a text has headers of its own, they count."""
-    return merge_sections(_opened(name, text) for name, text in parts)
-
-
-def _opened(name: str, text: str) -> Sections:
-    own = parse_sections(text)
-    return {name if part in (REPORT, PREAMBLE) else part: words for part, words in own.items()}
+    return merge_sections(
+        {name if part in (REPORT, PREAMBLE) else part: words}
+        for name, text in parts
+        for part, words in parse_sections(text).items()
+    )
 
 
 def written(sections: Sections) -> str:

@@ -174,9 +174,7 @@ def _content(dataset: Dataset) -> Content:
         item, heading, depth = waiting.pop()
         seen += 1
         content.too_deep = depth > MAX_DEPTH or seen > MAX_ITEMS
-        own = HEADINGS.get(_code(item, "ConceptNameCodeSequence", "CodeValue")) or section_named(
-            _meaning(item)
-        )
+        own = HEADINGS.get(_concept(item)) or section_named(_meaning(item))
         section = own or heading
         if words := _words(item, named=own is not None):
             content.items.append(Item(section, words))
@@ -191,14 +189,14 @@ def _children(item: Dataset) -> Iterator[Dataset]:
     return (
         child
         for child in item.get("ContentSequence") or []
-        if _text(child, "RelationshipType") in SPOKEN and not _language(child)
+        if _text(child, "RelationshipType") in SPOKEN and _concept(child) != LANGUAGE
     )
 
 
 def _language(item: Dataset) -> str:
     """The language of a document, where one of its modifiers says it."""
     for child in item.get("ContentSequence") or []:
-        if _code(child, "ConceptNameCodeSequence", "CodeValue") == LANGUAGE:
+        if _concept(child) == LANGUAGE:
             return language_tag(_code(child, "ConceptCodeSequence", "CodeValue"))
     return ""
 
@@ -223,6 +221,10 @@ def _value(item: Dataset) -> str:
 def _measured(item: Dataset) -> str:
     unit = _code(item, "MeasurementUnitsCodeSequence", "CodeValue")
     return f"{_text(item, 'NumericValue')} {'' if unit == '1' else unit}".strip()
+
+
+def _concept(item: Dataset) -> str:
+    return _code(item, "ConceptNameCodeSequence", "CodeValue")
 
 
 def _meaning(item: Dataset) -> str:
