@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.ingest.rejected import Reason, Refusal
 from client.ingest.reports import Opened, Report, open_reports
 from client.ingest.reports.fhir_text import report_text
 from client.ingest.reports.hypertext import plain_text
+
+no_deadline = settings(deadline=None)
+"""A loaded machine makes no test fail."""
 
 FIXTURES = Path(__file__).parent / "report_fixtures" / "fhir"
 
@@ -165,6 +168,7 @@ json_values = st.recursive(
 )
 
 
+@no_deadline
 @given(
     st.dictionaries(
         st.sampled_from(["subject", "identifier", "media", "presentedForm", "result"]), json_values
