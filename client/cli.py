@@ -9,7 +9,8 @@ import typer
 
 from client.ingest.build import Counts, Source, Target, ingest, survey
 from client.ingest.pseudonyms import Shares, open_pseudonyms
-from client.ingest.reports import parse_column_map
+from client.ingest.reports import FORMATS, parse_column_map
+from client.ingest.reports.formats import AUTO
 from client.ingest.summary import Summary, summarise
 from client.ingest.truth import join_truth
 from common.store import Store, write_labels
@@ -39,13 +40,20 @@ def ingest_command(
     store: StoreFolder,
     name: Annotated[str, typer.Option(help="This hospital's name in the federation.")],
     reports: Annotated[
-        list[Path] | None, typer.Option(help="CSV file of reports; more may follow. None for images alone.")
+        list[Path] | None,
+        typer.Option(help="File or folder of reports, see --format; more may follow. None for images alone."),
     ] = None,
     more_reports: Annotated[list[Path] | None, typer.Argument(hidden=True)] = None,
     column_map: Annotated[
         list[str] | None,
         typer.Option("--map", metavar="OURS=THEIRS", help="Their name for one of our report columns."),
     ] = None,
+    format_name: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="NAME", help=f"What the reports are: {', '.join(FORMATS)}; auto looks inside."
+        ),
+    ] = AUTO,
     image_size: Annotated[int, typer.Option(help="Side of the square images, in pixels.")] = 64,
     train_share: Annotated[float, typer.Option(help="Share of the patients to train on.")] = 0.7,
     validation_share: Annotated[float, typer.Option(help="Share of the patients to validate on.")] = 0.1,
@@ -59,7 +67,9 @@ def ingest_command(
     Patients, studies and instances are known in the store by keyed pseudonyms only. What could not be used is
     listed with a reason code in rejected.parquet beside the store, and stays in the hospital.
     """
-    source = Source(dicom, [*(reports or []), *(more_reports or [])], parse_column_map(column_map or []))
+    source = Source(
+        dicom, [*(reports or []), *(more_reports or [])], parse_column_map(column_map or []), format_name
+    )
     target = Target(store, name, image_size, Shares(train_share, validation_share))
     found = survey(source, target)
     pseudonyms = open_pseudonyms(home.expanduser(), create=True)

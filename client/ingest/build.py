@@ -23,11 +23,12 @@ from client.ingest.pairing import Pairing, pair
 from client.ingest.placement import Place, place
 from client.ingest.pseudonyms import Pseudonyms, Shares
 from client.ingest.rejected import REJECTED, Reason, Refusal, write_rejected
-from client.ingest.reports import COLUMNS, Report, read_reports
+from client.ingest.reports import COLUMNS, Report, open_reports
+from client.ingest.reports.formats import AUTO
 from client.ingest.workers import read_all
 from common.errors import ConfigurationError, InputRefusedError
 from common.store import IMAGES, INDEX, LABELS, MANIFEST, Images, Row, write_store
-from common.text.sections import merge_sections, parse_sections
+from common.text.sections import merge_sections
 
 SMALLEST_IMAGE, LARGEST_IMAGE = 16, 1024
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -41,7 +42,9 @@ class Source:
     dicom: Path
     reports: Sequence[Path] = ()
     columns: Mapping[str, str] = field(default_factory=lambda: {column: column for column in COLUMNS})
-    """Our report column -> theirs, "" where they have none."""
+    """Our column of a CSV report file -> theirs, "" where they have none."""
+    format_name: str = AUTO
+    """What the report files are; see `client.ingest.reports.FORMATS`."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +108,12 @@ def survey(source: Source, target: Target) -> Survey:
         raise ConfigurationError(f"{source.dicom} is not a folder; give the folder of DICOM files as --dicom")
     reports: list[Report] = []
     refused_reports: list[Refusal] = []
+    leave_out: frozenset[Path] = frozenset()
     for path in source.reports:
-        read, refused = read_reports(path, source.columns)
-        reports += read
-        refused_reports += refused
-    leave_out = frozenset(path.resolve() for path in source.reports)
+        opened = open_reports(path, source.columns, format_name=source.format_name, images=source.dicom)
+        reports += opened.reports
+        refused_reports += opened.refusals
+        leave_out |= opened.files
     files, refused_files = scan(source.dicom, leave_out=leave_out)
     if not files:
         raise _nothing_found(source.dicom, refused_files)
@@ -171,17 +175,20 @@ def ingest(
     """
     with _folder(target.store), tempfile.TemporaryFile(dir=target.store) as scratch:
         images: list[Header] = []
+        paths: list[str] = []
         refused_files = list(found.refused_files)
         for file, outcome in _outcomes(found.files, target.image_size, workers):
+            path = os.path.relpath(file, found.folder)
             if isinstance(outcome, Reason):
-                refused_files.append(Refusal(os.path.relpath(file, found.folder), outcome))
+                refused_files.append(Refusal(path, outcome))
             else:
+                paths.append(path)
                 images.append(outcome.header)
                 scratch.write(outcome.pixels.tobytes())
             after_file()
         if not images:
             raise _nothing_found(found.folder, refused_files)
-        pairing = pair(images, found.reports)
+        pairing = pair(images, found.reports, files=paths)
         refused_reports = [*found.refused_reports, *pairing.refused]
         write_rejected(target.store, [*refused_files, *refused_reports])
         places = place(images, found.reports, pairing, pseudonyms)
@@ -230,7 +237,7 @@ def _rows(
     target: Target,
     scratch: BinaryIO,
 ) -> Iterator[Row]:
-    sections = [parse_sections(report.text) for report in reports]
+    sections = [report.parts() for report in reports]
     for spot in places:
         image = None if spot.image is None else images[spot.image]
         yield Row(
