@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from client.ingest.deidentify import Identifiers, Kind, scrub, scrubbing
+from client.ingest.deidentify import Identifiers, Kind, scrub, stretches
 from common.text.tokenizer import SPECIAL_TOKENS, train_tokenizer
 
 NOBODY = Identifiers()
@@ -232,6 +232,11 @@ def test_institutions_of_the_headers_go(written: str) -> None:
         ("ROSE LONG, 45Y", "[NAME], 45Y"),
         ("PATIENT WITH LONG SEGMENT STENOSIS", "PATIENT WITH LONG SEGMENT STENOSIS"),
         ("Patient: Long", "Patient: [NAME]"),
+        (
+            "patient long was seen; the patient may have long segments",
+            "patient [NAME] was seen; the patient may have long segments",
+        ),
+        ("Long\nRose\nChest radiograph", "[NAME]\nChest radiograph"),
         ("Mr. Head had a head CT. Head CT normal.", "Mr. [NAME] had a head CT. Head CT normal."),
         (
             "Parkinson's disease; circle of Willis; Mr Parkinson.",
@@ -291,13 +296,13 @@ def test_stretches_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
         for number in range(400)
     )
     whole = scrub(report, SOMEBODY)
-    monkeypatch.setattr(scrubbing, "STRETCH", 2048)
+    monkeypatch.setattr(stretches, "STRETCH", 2048)
     assert scrub(report, SOMEBODY) == whole
     assert whole.counts == {Kind.NAME: 800, Kind.DATE: 400, Kind.ID: 400}
 
 
 def test_a_word_cut_by_the_end_of_a_stretch_is_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scrubbing, "STRETCH", 997)
+    monkeypatch.setattr(stretches, "STRETCH", 997)
     report = "quinidine " * 2000
     assert scrub(report, Identifiers(names=("Quin^Ada",))).text == report
 
@@ -361,5 +366,5 @@ NASTY = [
 def test_no_text_holds_it_up(pattern: str) -> None:
     """Time grows with the number of stretches, so one that is read quickly bounds a report of any length."""
     start = time.process_time()
-    scrub(pattern * (scrubbing.STRETCH // len(pattern)), SOMEBODY)
+    scrub(pattern * (stretches.STRETCH // len(pattern)), SOMEBODY)
     assert time.process_time() - start < 5

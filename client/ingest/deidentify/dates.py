@@ -82,6 +82,7 @@ SHORT = re.compile(
     """
 )
 """Without a year only after a word that dates: "on 3/14", "vom 3.5."; "4/5 strength" is no date."""
+SHORT_WORDS = words("on date dated as since until till le el day am vom seit bis zum")
 BEFORE_ITEM = re.compile(
     r"(?i)\b(?:ribs?|levels?|vertebrae|segments?|images?|slices?|figs?|figures?|series)\.?[ \t]*$"
 )
@@ -89,6 +90,7 @@ BORN = re.compile(
     r"(?i)\b(?:born|geb\.|geboren|née?|nacid[oa]|dob|year of birth|yob|jahrgang)[ \t\n:]*"
     r"(?:in|en|am|im|le|el)?[ \t\n]*((?:19|20)\d\d)(?!\d)"
 )
+BORN_WORDS = words("born geb geboren ne nee nacido nacida dob year yob jahrgang")
 
 CLOCK = re.compile(
     r"""(?x)
@@ -118,16 +120,17 @@ AGED = re.compile(
     r"(?i)\b(?:aged?|alter|edad|âge)[ \t:]*(?:of[ \t])?(?P<age>9\d|1[0-2]\d)"
     r"(?!\d|[.,-]\d|\s?(?:%|days|weeks|months|mm|cm))"
 )
+AGE_WORDS = words("age aged alter edad")
 
 
 def dates(page: Page) -> Iterator[Span]:
     """Dates, times of day, and ages above 89."""
     found = [*_dates_with_months(page)]
-    if page.has_digits:
-        found += _numeric_dates(page.text)
-        found += _times(page.text, found)
-        for pattern in (OLD, AGED):
-            found += (Span(*match.span("age"), Kind.AGE) for match in pattern.finditer(page.text))
+    if page.numbers:
+        found += _numeric_dates(page)
+        found += _times(page, found)
+        for match in (*page.at_numbers(OLD), *page.at_words(AGE_WORDS, AGED)):
+            found.append(Span(*match.span("age"), Kind.AGE))
     yield from found
 
 
@@ -175,13 +178,13 @@ def _bare_month(page: Page, index: int) -> Span | None:
     return None
 
 
-def _numeric_dates(text: str) -> Iterator[Span]:
-    for match in NUMERIC.finditer(text):
-        if _is_date(match) and not _counts_items(text, match):
+def _numeric_dates(page: Page) -> Iterator[Span]:
+    for match in page.at_numbers(NUMERIC):
+        if _is_date(match) and not _counts_items(page.text, match):
             yield Span(match.start(), match.end(), Kind.DATE)
-    for match in SHORT.finditer(text):
+    for match in page.at_words(SHORT_WORDS, SHORT):
         yield Span(*match.span("slash" if match["slash"] else "dots"), Kind.DATE)
-    for match in BORN.finditer(text):
+    for match in page.at_words(BORN_WORDS, BORN):
         yield Span(*match.span(1), Kind.DATE)
 
 
@@ -208,10 +211,11 @@ def _counts_items(text: str, match: re.Match[str]) -> bool:
     return short and BEFORE_ITEM.search(text[max(0, match.start() - 16) : match.start()]) is not None
 
 
-def _times(text: str, found: list[Span]) -> Iterator[Span]:
+def _times(page: Page, found: list[Span]) -> Iterator[Span]:
     """Times that a date, "at" or "pm" marks as such; "3:00 position" and "1:10" are none."""
     edges = {span.end for span in found}, {span.start for span in found}
-    for match in CLOCK.finditer(text):
+    text = page.text
+    for match in page.at_numbers(CLOCK):
         sure = match["half"] or match["s"] or match["dot"] or match["plain"] or match["hour"]
         cue = CLOCK_CUE.search(text[max(0, match.start() - 12) : match.start()])
         if (sure or cue or _beside_date(match, edges)) and (match["half"] or not _on_clock_face(text, match)):

@@ -15,8 +15,8 @@ def known_spans(page: Page, known: Known) -> Iterator[Span]:
     """Everything on the page that repeats a header."""
     yield from _known_words(page, known)
     yield from _known_literals(page, known)
-    if page.has_digits or known.ids:
-        yield from _known_ids(page, known)
+    yield from _known_ids(page, known)
+    if page.numbers:
         yield from _known_days(page, known)
 
 
@@ -205,11 +205,11 @@ def _with_zeros(text: str, start: int) -> int:
 
 
 def _known_days(page: Page, known: Known) -> Iterator[Span]:
-    for day in known.days:
-        for match in re.finditer(rf"(?<![\w./-]){re.escape(day)}(?![\w/-])", page.text):
-            yield Span(match.start(), match.end(), Kind.DATE)
-    for year in known.birth_years:
-        for match in re.finditer(
-            rf"(?<![\w.,/-]){year}(?![\w/-]|[.,]\d|\s*(?:[cm]?m|HU|ml|mg)\b)", page.text
-        ):
-            yield Span(match.start(), match.end(), Kind.DATE)
+    patterns = [rf"(?<![\w./-]){re.escape(day)}(?![\w/-])" for day in known.days if day in page.text]
+    patterns += [
+        rf"(?<![\w.,/-]){year}(?![\w/-]|[.,]\d|\s*(?:[cm]?m|HU|ml|mg)\b)"
+        for year in known.birth_years
+        if year in page.text
+    ]
+    for pattern in patterns:
+        yield from (Span(match.start(), match.end(), Kind.DATE) for match in re.finditer(pattern, page.text))

@@ -19,21 +19,22 @@ EMAIL = re.compile(
 EMAIL_MARK = re.compile(r"@|[(\[]at[)\]]")
 LONGEST_MAILBOX = 66
 
-LINK = re.compile(r"(?i)(?<![^\W_])(?:(?:https?|ftp)\s?:\s?//|www\.)[^\s<>\"]{1,2000}")
+LINK = re.compile(r"(?i)(?<![^\W_])(?:(?:https?|ftp)\s?:\s?//|www\.)[^\s<>\"]{1,4000}")
 TOP_LEVELS = words("com org net edu gov info io example invalid")
 DOMAIN_BEFORE = re.compile(r"(?<![\w.@-])[\w-]{1,63}(?:\.[\w-]{1,63}){0,4}\.$")
-PATH_AFTER = re.compile(r"(?:/[^\s<>\"]{0,2000})?")
+PATH_AFTER = re.compile(r"(?:/[^\s<>\"]{0,4000})?")
 
 PHONE = re.compile(
     rf"""(?x)
-    (?<![\w.,+-])
-    (?: \+\d{{1,3}}(?:[\s./()-]{{0,3}}\d){{6,14}}
-      | (?:1[\s.-])?\(?\d{{3}}\)?[\s./-]{{1,3}}\d{{3}}[\s.-]{{1,3}}\d{{4}}
-      | \d{{3}}-\s?\d{{4}}(?!-|\s?{UNITS})
-      | (?:\(0\d{{1,5}}\)|0\d{{1,5}})(?:[\s./-]{{1,3}}\d{{2,8}}){{1,5}}
+    (?: (?<=\+)\d{{1,3}}(?:[\s./()-]{{0,3}}\d){{6,14}}
+      | (?<![\w.,+-])
+        (?: (?:1[\s.-])?\(?\d{{3}}\)?[\s./-]{{1,3}}\d{{3}}[\s.-]{{1,3}}\d{{4}}
+          | \d{{3}}-\s?\d{{4}}(?!-|\s?{UNITS})
+          | 0\d{{1,5}}\)?(?:[\s./-]{{1,3}}\d{{2,8}}){{1,5}} )
     )(?!\d|[.,]\d)(?:\s?(?:x|ext\.?|extension)\s?\d{{1,6}})?
     """
 )
+"""From its first digit on: international, American with and without area code, with a leading zero."""
 FEWEST_PHONE_DIGITS = 7
 PHONE_WORDS = words(
     """
@@ -74,10 +75,11 @@ GROUPED = re.compile(
     r"(?![\w-]|[.,]\d)"
 )
 """Social security numbers, health numbers in groups, Swiss, Spanish and Brazilian ones with dots."""
-DOTTED = re.compile(r"(?<![\w.])(?:urn:oid:)?\d{1,10}(?:\.\d{1,64}){3,}(?![^\W_])")
+DOTTED = re.compile(r"(?<![\w.])\d{1,10}(?:\.\d{1,64}){3,}(?![^\W_])")
 FEWEST_UID_DIGITS = 8
 
-CODE = re.compile(r"(?<![\w-])[\w-]{6,200}(?![\w-])")
+LONGEST_CODE = 200
+CODE = re.compile(rf"(?<![\w-])[\w-]{{6,{LONGEST_CODE}}}(?![\w-])")
 MEASURE = re.compile(
     rf"(?i)(?:\d+(?:x\d+)+(?:mm|cm)?|\d{{1,6}}{UNITS}|g\d+p\d+\w{{0,6}}|(?:[ctls]\d{{1,2}}-?){{2,6}}|\d{{1,4}}-\d{{1,4}}"
     r"|(?:19|20)\d\d-[a-z]+|[a-z]+-(?:19|20)\d\d|p?t\d\w?n\d\w?m\d\w?)"
@@ -88,7 +90,7 @@ FEWEST_CODE_DIGITS = 5
 def numbers(page: Page) -> Iterator[Span]:
     """Everything that reaches or numbers a person."""
     yield from _on_the_net(page)
-    if page.has_digits:
+    if page.numbers:
         yield from _phones(page)
         yield from _identifiers(page)
 
@@ -123,9 +125,10 @@ def _last_ending(
 
 
 def _phones(page: Page) -> Iterator[Span]:
-    for match in PHONE.finditer(page.text):
+    for match in page.at_numbers(PHONE):
         if sum(letter.isdigit() for letter in match[0]) >= FEWEST_PHONE_DIGITS and not _is_range(match[0]):
-            yield Span(match.start(), match.end(), Kind.PHONE)
+            opened = page.before(match.start(), 1) in ("+", "(")
+            yield Span(match.start() - opened, match.end(), Kind.PHONE)
     for word in page.words:
         if word.folded in PHONE_WORDS and (cued := PHONE_CUED.match(page.text, word.start)):
             fewest = (
@@ -141,16 +144,29 @@ def _is_range(number: str) -> bool:
 
 
 def _identifiers(page: Page) -> Iterator[Span]:
-    text = page.text
     for pattern in (LONG_NUMBER, GROUPED):
-        yield from (Span(match.start(), match.end(), Kind.ID) for match in pattern.finditer(text))
-    for match in DOTTED.finditer(text):
+        yield from (Span(match.start(), match.end(), Kind.ID) for match in page.at_numbers(pattern))
+    for match in page.at_numbers(DOTTED):
         if sum(letter.isdigit() for letter in match[0]) >= FEWEST_UID_DIGITS:
             yield Span(match.start(), match.end(), Kind.ID)
-    for match in CODE.finditer(text):
-        if is_code(match[0]):
-            yield Span(match.start(), match.end(), Kind.ID)
+    yield from _codes(page)
     yield from _cued_identifiers(page)
+
+
+def _codes(page: Page) -> Iterator[Span]:
+    text, reached = page.text, 0
+    for start in page.numbers:
+        if start < reached:
+            continue
+        begin = start
+        while begin > max(reached, start - LONGEST_CODE) and (
+            text[begin - 1].isalnum() or text[begin - 1] in "-_"
+        ):
+            begin -= 1
+        if match := CODE.match(text, begin):
+            reached = match.end()
+            if is_code(match[0]):
+                yield Span(begin, reached, Kind.ID)
 
 
 def is_code(token: str) -> bool:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from client.ingest.deidentify.lexicon import ordinary
-from client.ingest.deidentify.page import Page
+from client.ingest.deidentify.page import Page, fold
 from client.ingest.deidentify.spans import Kind, Span
 from client.ingest.deidentify.vocabulary import words
 
@@ -26,19 +26,20 @@ ENGLISH_STREET = re.compile(
 )
 ROMANCE_STREET = re.compile(
     rf"""(?x)
-    (?:\d{{1,4}}(?:[ \t]?(?:bis|ter))?,?[ \t]+)?
-    \b(?i:rue|avenue|av\.|boulevard|bd|chemin|allée|impasse|quai|calle|avenida|avda\.?|plaza|paseo)[ \t]+
+    (?i:rue|avenue|av\.|boulevard|bd|chemin|allée|impasse|quai|calle|avenida|avda\.?|plaza|paseo)[ \t]+
     (?:(?:de|du|des|del|la|las|los|l['’]|d['’])[ \t]*){{0,3}}{NAMED}(?:[ \t-]+(?:de[ \t]+)?{NAMED}){{0,3}}
     (?:,?[ \t]+(?:n[º°.][ \t]*)?\d{{1,4}})?
     """
 )
+HOUSE_BEFORE = re.compile(r"(?<!\d)\d{1,4}(?:[ \t]?(?:bis|ter))?,?[ \t]+$")
 GERMAN_STREET = re.compile(
     rf"""(?x)
-    (?<![^\W_])[^\W\d_a-zß-öø-ÿ][\w-]{{2,30}}(?:straße|strasse|str\.|weg|platz|allee|gasse)
+    [^\W\d_a-zß-öø-ÿ][\w-]{{2,30}}(?:straße|strasse|str\.|weg|platz|allee|gasse)
     [ \t]+\d{{1,4}}[a-z]?(?!\w)
     (?:,?\s+(?:D-)?\d{{5}}[ \t]+{NAMED})?
     """
 )
+GERMAN_ENDINGS = ("strasse", "str", "weg", "platz", "allee", "gasse")
 NO_STREET = re.compile(
     r"(?i)\w*(?:luft|atem|gallen|harn|zugangs|speise|verdauungs|arbeits|liege|stell)(?:weg|platz)\b"
 )
@@ -46,16 +47,17 @@ STATES = (
     "AL|AK|AZ|AR|CA|CO|CT|DE|FL|GA|HI|ID|IL|IN|IA|KS|KY|LA|ME|MD|MA|MI|MN|MS|MO|MT|NE|NV|NH|NJ|NM|NY|NC|ND|OH|OK|OR"
     "|PA|RI|SC|SD|TN|TX|UT|VT|VA|WA|WV|WI|WY|DC"
 )
+BRITISH_CODE = re.compile(r"\d[A-Z\d]?[ ]\d[ABD-HJLNP-UW-Z]{2}(?!\w)")
+BRITISH_AREA = re.compile(r"(?<![\w-])[A-Z]{1,2}$")
+FIVE_DIGITS = re.compile(rf"\d{{5}}(?!\d)(?:-\d{{4}}(?!\w)|(?<=D-.....)[ ]{NAMED})?")
+BEFORE_FIVE = re.compile(rf"(?<![\w-])(?:D-|(?:{NAMED}(?:[ ]{NAMED}){{0,2}},[ ]*)?(?:{STATES})[ ])$")
+POST_WORDS = words("po p postfach zip postcode plz code codigo")
 POST = re.compile(
-    rf"""(?x)
-    (?<![\w-])(?: [A-Z]{{1,2}}\d[A-Z\d]?[ ]\d[ABD-HJLNP-UW-Z]{{2}} | D-\d{{5}}(?:[ ]{NAMED})?
-      | (?:{NAMED}(?:[ ]{NAMED}){{0,2}},[ ]*)?(?:{STATES})[ ]\d{{5}}(?:-\d{{4}})? )(?!\w)
-    | \b(?i:P\.?\s?O\.?\s?Box|Postfach)[ \t]+\d{{1,6}}
-    | \b(?i:zip(?:[ ]code)?|postcode|plz|code[ ]postal|código[ ]postal)[ \t:]*
-      (?P<code>[\w-]{{4,10}}(?:[ ]\d[A-Z]{{2}})?)
-    """
+    r"(?i)(?:(?:P\.?\s?O\.?\s?Box|Postfach)[ \t]+\d{1,6}"
+    r"|(?:zip(?:[ ]code)?|postcode|plz|code[ ]postal|código[ ]postal)[ \t:]*"
+    r"(?P<code>[\w-]{4,10}(?:[ ]\d[A-Z]{2})?))"
 )
-"""British, German and American post codes, post boxes, and what is called a post code."""
+"""Post boxes, and what is called a post code."""
 
 INSTITUTIONS = words(
     """
@@ -78,7 +80,7 @@ LONGEST_INSTITUTION = 5
 
 HOME = re.compile(
     rf"""(?x)
-    \b(?i: lives?\sin | living\sin | resident\sof | resid(?:es|ing)\sin
+    (?i: lives?\sin | living\sin | resident\sof | resid(?:es|ing)\sin
       | travel(?:l?ed|s)?\s(?:to|from) | born\sin
       | returned\sfrom | trip\sto | native\sof | wohnhaft\sin | habite\sà | domiciliée?\sà | originaire\sde
       | reside\sen | natural\sde )\s+
@@ -86,6 +88,13 @@ HOME = re.compile(
     """
 )
 """What people say of their towns."""
+HOME_WORDS = words(
+    """
+    live lives living
+    resident resides residing travel travels traveled travelled travelling born returned trip
+    native wohnhaft habite domicilie domiciliee originaire reside natural
+    """
+)
 
 LONGEST_ABBREVIATION = 3
 COUNTRIES = words(
@@ -107,27 +116,44 @@ COUNTRIES = words(
 
 def places(page: Page) -> Iterator[Span]:
     """Streets, post codes, named hospitals, and towns that people come from."""
-    yield from _addresses(page)
+    yield from _streets(page)
+    if page.numbers:
+        yield from _post_codes(page)
     yield from _institutions(page)
-    for match in HOME.finditer(page.text):
+    for match in page.at_words(HOME_WORDS, HOME):
         name = re.split(r"[\s,.-]+", match["place"])[0]
-        if name.lower() not in ordinary() | COUNTRIES and not (
-            name.isupper() and len(name) <= LONGEST_ABBREVIATION
-        ):
+        if not _is_known_word(name) and not (name.isupper() and len(name) <= LONGEST_ABBREVIATION):
             yield Span(match.start("place"), match.end("place"), Kind.PLACE)
 
 
-def _addresses(page: Page) -> Iterator[Span]:
-    text = page.text
-    if any(word.folded in STREET_WORDS for word in page.words):
-        for pattern in (ENGLISH_STREET, ROMANCE_STREET):
-            yield from (Span(match.start(), match.end(), Kind.PLACE) for match in pattern.finditer(text))
-    if not page.has_digits:
+def _is_known_word(name: str) -> bool:
+    folded = fold(name)
+    return folded in ordinary() or folded in COUNTRIES
+
+
+def _streets(page: Page) -> Iterator[Span]:
+    for match in page.at_words(STREET_WORDS, ROMANCE_STREET):
+        house = HOUSE_BEFORE.search(page.before(match.start(), 12))
+        yield Span(match.start() - (len(house[0]) if house else 0), match.end(), Kind.PLACE)
+    if not page.numbers:
         return
-    for match in GERMAN_STREET.finditer(text):
-        if not NO_STREET.match(match[0]):
-            yield Span(match.start(), match.end(), Kind.PLACE)
-    for match in POST.finditer(text):
+    if any(word.folded in STREET_WORDS for word in page.words):
+        yield from (Span(match.start(), match.end(), Kind.PLACE) for match in page.at_numbers(ENGLISH_STREET))
+    for word in page.words:
+        if word.folded.endswith(GERMAN_ENDINGS) and not NO_STREET.fullmatch(word.folded):
+            street = GERMAN_STREET.match(page.text, word.start)
+            if street:
+                yield Span(street.start(), street.end(), Kind.PLACE)
+
+
+def _post_codes(page: Page) -> Iterator[Span]:
+    for match in page.at_numbers(BRITISH_CODE):
+        if area := BRITISH_AREA.search(page.before(match.start(), 3)):
+            yield Span(match.start() - len(area[0]), match.end(), Kind.PLACE)
+    for match in page.at_numbers(FIVE_DIGITS):
+        if town := BEFORE_FIVE.search(page.before(match.start(), 100)):
+            yield Span(match.start() - len(town[0]), match.end(), Kind.PLACE)
+    for match in page.at_words(POST_WORDS, POST):
         yield Span(*match.span("code" if match["code"] else 0), Kind.PLACE)
 
 
@@ -137,9 +163,8 @@ def _institutions(page: Page) -> Iterator[Span]:
             continue
         if match := INSTITUTION.match(page.text, word.start):
             yield from _named_before(page, index, match.end())
-        if (match := AFTER_INSTITUTION.match(page.text, word.start)) and match[1].split()[
-            0
-        ].lower() not in ordinary():
+        match = AFTER_INSTITUTION.match(page.text, word.start)
+        if match and not _is_known_word(match[1].split()[0]):
             yield Span(match.start(), match.end(), Kind.PLACE)
 
 
@@ -156,11 +181,7 @@ def _named_before(page: Page, index: int, end: int) -> Iterator[Span]:
         first -= 1
         sure = (
             sure
-            or (
-                len(word.folded) > 1
-                and word.folded not in ordinary() | COUNTRIES
-                and not page.is_shouted(word)
-            )
+            or (len(word.folded) > 1 and not _is_known_word(word.folded) and not page.is_shouted(word))
             or word.folded in ("st", "saint")
         )
     if sure:

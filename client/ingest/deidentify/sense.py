@@ -5,7 +5,7 @@ One is taken for the person unless a disease, a sign, an organ or an examination
 ("Long segment", "Head CT", "Parkinson disease", "circle of Willis"), and if
 
 1. it is the name of a disease and no ordinary word, or
-2. a title or a label comes before it ("Mr Long", "Patient: Long"), in any case, or
+2. a title or a label comes before it ("Mr Long", "Patient: Long", "patient long was"), in any case, or
 3. it begins with a capital inside a sentence of small letters ("seen by Long today"), or
 4. it opens a sentence and what follows is said of people ("Long was seen", "Long, 45"), or
 5. it stands beside another name of the study in the same case ("Rose Szabo", "LONG, JOHN", "young, rose").
@@ -50,6 +50,8 @@ OF_NAMESAKES_BEFORE = words(
 )
 """Words that make a thing of the eponym after "of" or "de": "circle of Willis"."""
 LINKS = words("of de d")
+
+PATIENT = words("patient patientin patiente paciente pt")
 
 GERMAN = words(
     """
@@ -112,7 +114,7 @@ def _made_a_thing(page: Page, index: int) -> bool:
 
 
 LINK_GAPS = (" ", "'", "’", "\n")
-FOLLOWING = re.compile(r"(?:['’]s)?[ \t\n-]{1,3}(?:([A-Za-z]{1,2})[ \t\n-]{1,3})?([^\W\d_]+)")
+FOLLOWING = re.compile(r"(?:['’]s)?(?:[ \t-]{1,3}|\n(?=[a-z]))(?:([A-Za-z]{1,2})[ \t\n-]{1,3})?([^\W\d_]+)")
 """The next word, and the one after a small one: "Baker's cyst", "Kerley B lines"."""
 
 
@@ -120,6 +122,8 @@ def _stands_as_name(page: Page, index: int, known: Known) -> bool:
     """Rules 1 to 4."""
     word = page.words[index]
     if title_before(page, index) or _labelled(page, index) or _after_initial(page, index, known):
+        return True
+    if _is_told_of_patient(page, index):
         return True
     if word.folded not in ordinary() and len(word.folded) > 2:
         return True
@@ -138,6 +142,13 @@ def _stands_as_name(page: Page, index: int, known: Known) -> bool:
         and following.folded in PLAIN
         and page.gap(index, index + 1).isspace()
     )
+
+
+def _is_told_of_patient(page: Page, index: int) -> bool:
+    """Tell "patient brown was seen" from "patient may have fallen"."""
+    if index == 0 or page.words[index - 1].folded not in PATIENT or not page.gap(index - 1, index).isspace():
+        return False
+    return _person_follows(page, index)
 
 
 def _after_initial(page: Page, index: int, known: Known) -> bool:

@@ -13,6 +13,7 @@ from client.ingest.deidentify.identifiers import Identifiers
 from client.ingest.deidentify.lexicon import EPONYMS, familiar
 from client.ingest.deidentify.page import fold
 from client.ingest.deidentify.spans import TOKEN, Kind, Span, merge
+from client.ingest.deidentify.stretches import in_stretches
 from client.ingest.deidentify.vocabulary import words
 
 SHORTEST_NAME = 4
@@ -90,13 +91,18 @@ def suspects(text: str, identifiers: Identifiers) -> list[Span]:
         identifiers: those with which it was scrubbed.
     """
     bare = TOKEN.sub(lambda match: "\0" * len(match[0]), text)
-    found = [*_like_known_names(bare, identifiers), *_like_known_ids(bare, identifiers), *_like_names(bare)]
+    return merge(in_stretches(bare, lambda piece: _on_piece(piece, identifiers)), bare)
+
+
+def _on_piece(text: str, identifiers: Identifiers) -> Iterator[Span]:
+    yield from _like_known_names(text, identifiers)
+    yield from _like_known_ids(text, identifiers)
+    yield from _like_names(text)
     for kind, pattern in ((Kind.DATE, NEAR_MONTH), (Kind.DATE, DATE_LIKE), (Kind.LINK, NET)):
-        found += (Span(match.start(), match.end(), kind) for match in pattern.finditer(bare))
-    for match in DIGITS.finditer(bare):
+        yield from (Span(match.start(), match.end(), kind) for match in pattern.finditer(text))
+    for match in DIGITS.finditer(text):
         if not COUNTED.fullmatch(match[0]):
-            found.append(Span(match.start(), match.end(), Kind.ID))
-    return merge(found, bare)
+            yield Span(match.start(), match.end(), Kind.ID)
 
 
 def _like_known_names(text: str, identifiers: Identifiers) -> Iterator[Span]:
