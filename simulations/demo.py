@@ -5,12 +5,13 @@ OUT/stores/      what ingest makes of them
 OUT/...          the federated run, comparison.json and report.html
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from client.ingest.build import Source, Target, ingest, survey
-from client.ingest.pseudonyms import Pseudonyms, Shares, open_pseudonyms
+from client.ingest.pseudonyms import Pseudonyms, Shares
 from client.ingest.truth import join_truth
 from common.errors import ConfigurationError
 from common.spec import Spec, read_spec
@@ -81,13 +82,16 @@ def make_phantom_stores(out: Path, spec: Spec, size: Size, *, workers: int) -> P
             workers=workers,
             on_study=lambda: advance(1, ""),
         )
-    stores = _ingest_all(folders, out, spec.model.image_size, workers)
+    stores = _ingest_all(folders, out, spec.model.image_size, workers, seed=spec.seed)
     bank = stores.pop(BANK)
     return Phantoms(stores, bank)
 
 
-def _ingest_all(folders: Sequence[Path], out: Path, image_size: int, workers: int) -> dict[str, Path]:
-    pseudonyms = open_pseudonyms(out / "home", create=True)
+def _ingest_all(
+    folders: Sequence[Path], out: Path, image_size: int, workers: int, *, seed: int
+) -> dict[str, Path]:
+    # Phantoms have no patients to protect: from the seed, so that the split repeats as all else does.
+    pseudonyms = Pseudonyms(hashlib.sha256(f"phantom patients {seed}".encode()).digest())
     stores = {}
     with progress("ingest: hospitals", len(folders)) as advance:
         for folder in folders:
