@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from client.ingest.build import Counts, Source, Target, ingest, survey
+from client.ingest.account import Account
+from client.ingest.build import Source, Target, ingest, survey
 from client.ingest.pseudonyms import Shares, open_pseudonyms
 from client.ingest.reports import FORMATS, parse_column_map
 from client.ingest.reports.formats import AUTO
@@ -74,15 +75,15 @@ def ingest_command(
     found = survey(source, target)
     pseudonyms = open_pseudonyms(home.expanduser(), create=True)
     with progress(f"ingest {name}", len(found.files)) as advance:
-        counts = ingest(
+        account = ingest(
             found,
             target,
             pseudonyms,
             workers=workers or _cores(),
             after_file=lambda: advance(1, ""),
         )
-    typer.echo(f"{name}: {_told(counts)} in {store}")
-    if counts.pairs + counts.reports_without_image:
+    typer.echo(f"{name}: {_told(account)} in {store}")
+    if account.reports.paired + account.reports.without_image:
         typer.echo("reports are stored as they came: de-identify them first")
 
 
@@ -90,15 +91,15 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _told(counts: Counts) -> str:
+def _told(account: Account) -> str:
     parts = [
-        _count(counts.pairs, "pair"),
-        f"{_count(counts.images_without_report, 'image')} without a report",
-        f"{_count(counts.reports_without_image, 'report')} without an image",
-        _refused(counts.refused_files, "file"),
+        _count(account.images.with_report, "pair"),
+        f"{_count(account.images.without_report, 'image')} without a report",
+        f"{_count(account.reports.without_image, 'report')} without an image",
+        _refused(account.files.refused, "file"),
     ]
-    if counts.refused_reports:
-        parts.append(_refused(counts.refused_reports, "report row"))
+    if account.reports.refused:
+        parts.append(_refused(account.reports.refused, "report row"))
     return ", ".join(parts)
 
 

@@ -18,6 +18,14 @@ from typing import BinaryIO
 
 import numpy as np
 
+from client.ingest.account import (
+    ACCOUNT,
+    Account,
+    FileCounts,
+    ImageCounts,
+    ReportCounts,
+    write_account,
+)
 from client.ingest.dicom import DicomImage, Header, read_image, scan
 from client.ingest.pairing import Pairing, pair
 from client.ingest.placement import Place, place
@@ -32,7 +40,7 @@ from common.text.sections import merge_sections
 
 SMALLEST_IMAGE, LARGEST_IMAGE = 16, 1024
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-OURS = (MANIFEST, IMAGES, INDEX, LABELS, REJECTED)
+OURS = (MANIFEST, IMAGES, INDEX, LABELS, REJECTED, ACCOUNT)
 
 
 @dataclass(frozen=True)
@@ -80,20 +88,8 @@ class Survey:
     reports: Sequence[Report]
     refused_files: Sequence[Refusal]
     refused_reports: Sequence[Refusal]
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Where every input went; a file counts in one of `pairs`, `images_without_report`, `refused_files`."""
-
-    pairs: int
-    """Images with a report."""
-    images_without_report: int
-    reports_without_image: int
-    refused_files: dict[str, int]
-    """Reason code -> number of files under the DICOM folder."""
-    refused_reports: dict[str, int]
-    """Reason code -> number of rows of the report files."""
+    num_report_files: int
+    """Of the folder's files those that were read as reports."""
 
 
 def survey(source: Source, target: Target) -> Survey:
@@ -117,7 +113,9 @@ def survey(source: Source, target: Target) -> Survey:
     files, refused_files = scan(source.dicom, leave_out=leave_out)
     if not files:
         raise _nothing_found(source.dicom, refused_files)
-    return Survey(source.dicom, files, reports, refused_files, refused_reports)
+    folder = source.dicom.resolve()
+    inside = sum(file.is_relative_to(folder) for file in leave_out)
+    return Survey(source.dicom, files, reports, refused_files, refused_reports, inside)
 
 
 def _require_free(store: Path, source: Source) -> None:
@@ -157,7 +155,7 @@ def ingest(
     *,
     workers: int,
     after_file: Callable[[], None] = lambda: None,
-) -> Counts:
+) -> Account:
     """Build the store; the same input, secret and shares give the same bytes, whatever `workers` is.
 
     An older store in its place is replaced, but only once there is something to replace it with.
@@ -193,8 +191,10 @@ def ingest(
         write_rejected(target.store, [*refused_files, *refused_reports])
         places = place(images, found.reports, pairing, pseudonyms)
         rows = _rows(places, images, found.reports, target, scratch)
+        account = _account(found, pairing, refused_files, refused_reports, images=len(images))
+        write_account(target.store, account)
         write_store(target.store, name=target.name, image_size=target.image_size, rows=rows)
-    return _counts(pairing, refused_files, refused_reports)
+    return account
 
 
 @contextmanager
@@ -257,14 +257,26 @@ def _pixels(scratch: BinaryIO, size: int, number: int) -> Images:
     return np.frombuffer(scratch.read(size * size), np.uint8).reshape(size, size)
 
 
-def _counts(pairing: Pairing, files: Iterable[Refusal], rows: Iterable[Refusal]) -> Counts:
-    pairs = sum(bool(reports) for reports in pairing.reports_of)
-    return Counts(
-        pairs=pairs,
-        images_without_report=len(pairing.reports_of) - pairs,
-        reports_without_image=len(pairing.unpaired),
-        refused_files=_by_reason(files),
-        refused_reports=_by_reason(rows),
+def _account(
+    found: Survey, pairing: Pairing, files: Sequence[Refusal], reports: Sequence[Refusal], *, images: int
+) -> Account:
+    with_report = sum(bool(numbers) for numbers in pairing.reports_of)
+    paired = len({number for numbers in pairing.reports_of for number in numbers})
+    return Account(
+        files=FileCounts(
+            seen=images + len(files) + found.num_report_files,
+            images=images,
+            reports=found.num_report_files,
+            refused=_by_reason(files),
+        ),
+        images=ImageCounts(with_report=with_report, without_report=images - with_report),
+        reports=ReportCounts(
+            read=paired + len(pairing.unpaired) + len(reports),
+            paired=paired,
+            without_image=len(pairing.unpaired),
+            refused=_by_reason(reports),
+        ),
+        scrubbed={},
     )
 
 

@@ -9,7 +9,8 @@ import pytest
 from ingest_samples import dataset, hospital, ramp, write_dicom, write_reports
 
 from client.ingest import build
-from client.ingest.build import Counts, Source, Target, ingest, survey
+from client.ingest.account import Account, FileCounts, ImageCounts, ReportCounts, read_account
+from client.ingest.build import Source, Target, ingest, survey
 from client.ingest.pseudonyms import Pseudonyms
 from client.ingest.rejected import REJECTED
 from common.errors import ConfigurationError, InputRefusedError
@@ -20,7 +21,7 @@ SECRET = Pseudonyms(b"s" * 32)
 
 def build_store(
     dicom: Path, reports: list[Path], store: Path, *, workers: int = 1, secret: Pseudonyms = SECRET
-) -> Counts:
+) -> Account:
     source, target = Source(dicom, reports), Target(store, "lakeside", 32)
     return ingest(survey(source, target), target, secret, workers=workers)
 
@@ -35,21 +36,22 @@ def lakeside(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def built(lakeside: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Counts]:
+def built(lakeside: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Account]:
     dicom, reports = lakeside
     store = tmp_path_factory.mktemp("stores") / "store"
     return store, build_store(dicom, [reports], store)
 
 
-def test_every_file_and_every_report_is_accounted_for(built: tuple[Path, Counts]) -> None:
-    store, counts = built
-    assert counts == Counts(
-        pairs=6,
-        images_without_report=6,
-        reports_without_image=1,
-        refused_files={"not_dicom": 1, "truncated": 1},
-        refused_reports={},
+def test_every_file_and_every_report_is_accounted_for(built: tuple[Path, Account]) -> None:
+    store, account = built
+    assert account == Account(
+        files=FileCounts(seen=14, images=12, reports=0, refused={"not_dicom": 1, "truncated": 1}),
+        images=ImageCounts(with_report=6, without_report=6),
+        reports=ReportCounts(read=7, paired=6, without_image=1, refused={}),
+        scrubbed={},
     )
+    assert account.files.dicom == 13
+    assert read_account(store) == account
     assert (len(Store(store)), len(Store(store).images)) == (13, 12)
     assert pq.read_table(store / REJECTED).to_pylist() == [
         {"file": "cut.dcm", "reason": "truncated"},
@@ -57,7 +59,7 @@ def test_every_file_and_every_report_is_accounted_for(built: tuple[Path, Counts]
     ]
 
 
-def test_each_image_stands_beside_its_own_report(built: tuple[Path, Counts]) -> None:
+def test_each_image_stands_beside_its_own_report(built: tuple[Path, Account]) -> None:
     store = Store(built[0])
     sections = dict(zip(store.column("instance"), store.sections(), strict=True))
     for number in range(6):
@@ -67,7 +69,7 @@ def test_each_image_stands_beside_its_own_report(built: tuple[Path, Counts]) -> 
     assert sections[""] == {"report": "No image of this."}
 
 
-def test_pixels_follow_their_instance(lakeside: tuple[Path, Path], built: tuple[Path, Counts]) -> None:
+def test_pixels_follow_their_instance(lakeside: tuple[Path, Path], built: tuple[Path, Account]) -> None:
     store = Store(built[0])
     row = list(store.column("instance")).index(SECRET.instance("1.2.3.1"))
     image = store.images[store.column("image")[row]]
@@ -77,14 +79,14 @@ def test_pixels_follow_their_instance(lakeside: tuple[Path, Path], built: tuple[
 
 
 def test_the_same_input_gives_the_same_bytes_whatever_the_workers(
-    lakeside: tuple[Path, Path], built: tuple[Path, Counts], tmp_path: Path
+    lakeside: tuple[Path, Path], built: tuple[Path, Account], tmp_path: Path
 ) -> None:
     build_store(lakeside[0], [lakeside[1]], tmp_path / "again", workers=3)
     assert contents(tmp_path / "again") == contents(built[0])
 
 
 def test_file_names_do_not_matter(
-    lakeside: tuple[Path, Path], built: tuple[Path, Counts], tmp_path: Path
+    lakeside: tuple[Path, Path], built: tuple[Path, Account], tmp_path: Path
 ) -> None:
     moved = tmp_path / "moved"
     moved.mkdir()
@@ -95,7 +97,7 @@ def test_file_names_do_not_matter(
 
 
 def test_another_secret_gives_other_names_for_everything(
-    lakeside: tuple[Path, Path], built: tuple[Path, Counts], tmp_path: Path
+    lakeside: tuple[Path, Path], built: tuple[Path, Account], tmp_path: Path
 ) -> None:
     build_store(lakeside[0], [lakeside[1]], tmp_path / "other", secret=Pseudonyms(b"o" * 32))
     ours, theirs = Store(built[0]), Store(tmp_path / "other")
@@ -103,28 +105,28 @@ def test_another_secret_gives_other_names_for_everything(
         assert set(ours.column(column)) & set(theirs.column(column)) <= {""}
 
 
-def test_no_header_identifier_is_in_the_store(built: tuple[Path, Counts]) -> None:
+def test_no_header_identifier_is_in_the_store(built: tuple[Path, Account]) -> None:
     index = repr(Store(built[0]).index.to_pylist()) + (built[0] / "store.json").read_text()
     for identifier in ("MRN", "ACC", "Surname", "Given", "1.2."):
         assert identifier not in index
 
 
-def test_a_patient_is_in_one_split_only(built: tuple[Path, Counts]) -> None:
+def test_a_patient_is_in_one_split_only(built: tuple[Path, Account]) -> None:
     store = Store(built[0])
     pairs = set(zip(store.column("patient"), store.column("split"), strict=True))
     assert len(pairs) == store.manifest.num_patients == 7
 
 
 def test_images_alone_make_a_store(lakeside: tuple[Path, Path], tmp_path: Path) -> None:
-    counts = build_store(lakeside[0], [], tmp_path / "store")
-    assert (counts.pairs, counts.images_without_report) == (0, 12)
+    account = build_store(lakeside[0], [], tmp_path / "store")
+    assert account.images == ImageCounts(with_report=0, without_report=12)
 
 
 def test_a_repeated_instance_is_named_and_left_out(tmp_path: Path) -> None:
     for name in ("b.dcm", "a.dcm", "c.dcm"):
         write_dicom(tmp_path / "dicom" / name, instance="1.2.3" if name != "c.dcm" else "1.2.4")
-    counts = build_store(tmp_path / "dicom", [], tmp_path / "store")
-    assert counts.refused_files == {"duplicate_instance": 1}
+    account = build_store(tmp_path / "dicom", [], tmp_path / "store")
+    assert account.files.refused == {"duplicate_instance": 1}
     assert pq.read_table(tmp_path / "store" / REJECTED).column("file").to_pylist() == ["b.dcm"]
 
 
@@ -166,7 +168,7 @@ def test_a_store_does_not_go_into_the_folder_that_is_read(lakeside: tuple[Path, 
 
 
 def test_an_unusable_folder_leaves_the_old_store_as_it_was(
-    built: tuple[Path, Counts], tmp_path: Path
+    built: tuple[Path, Account], tmp_path: Path
 ) -> None:
     store = shutil.copytree(built[0], tmp_path / "store")
     (tmp_path / "empty").mkdir()
@@ -187,7 +189,7 @@ def test_a_refusal_leaves_no_folder_behind(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_ingest_left_is_swept_out(
-    lakeside: tuple[Path, Path], built: tuple[Path, Counts], tmp_path: Path
+    lakeside: tuple[Path, Path], built: tuple[Path, Account], tmp_path: Path
 ) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / ".images.u8.abc123").write_bytes(b"half")
