@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedMode
 from common.model.encoders import sine_positions
 from common.model.vlp import VLPModel
 from common.project import Project
-from common.spec import Spec
+from common.spec.run import Spec
 from common.update import Vector
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from common.errors import ConfigurationError, IntegrityError
 from common.files import write_whole
 from common.model.vlp import VLPModel, build_model
-from common.spec import Spec
+from common.spec.run import Spec
 from common.store import Store
 from common.text.ontology import sentences as ontology_sentences
 from common.text.sections import training_text

@@ -7,7 +7,7 @@ import typer
 
 from common.errors import InputRefusedError
 from common.project import create_project, open_project
-from common.spec import read_spec
+from common.spec.run import read_spec
 from common.store import Store
 from common.terminal import run_command
 from server.checkpoint import load_last_checkpoint

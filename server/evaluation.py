@@ -23,7 +23,7 @@ from common.evaluation.zero_shot import NOT_LABELLED, ZeroShotTask, evaluate_zer
 from common.model.vlp import VLPModel
 from common.project import Project
 from common.seeds import derive_seed
-from common.spec import ZeroShotTaskSpec
+from common.spec.evaluation import ZeroShotTaskSpec
 from common.store import NO_IMAGE, Store
 from common.text.sections import training_text
 from common.update import Weights

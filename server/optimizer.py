@@ -6,7 +6,7 @@ arXiv:2311.08105. Shapes: N coordinates of the model.
 
 import numpy as np
 
-from common.spec import ServerOptimizerSpec
+from common.spec.federation import ServerOptimizerSpec
 from common.update import CHUNK, Vector
 
 State = dict[str, Vector]

@@ -22,7 +22,7 @@ import typer
 from rich.console import Console
 
 from common.errors import ConfigurationError
-from common.spec import read_spec
+from common.spec.run import read_spec
 from common.terminal import progress, run_command
 from simulations.benchmarks.cli import bench
 

@@ -14,7 +14,7 @@ from client.ingest.build import Source, Target, ingest, survey
 from client.ingest.pseudonyms import Pseudonyms, Shares
 from client.ingest.truth import join_truth
 from common.errors import ConfigurationError
-from common.spec import Spec, read_spec
+from common.spec.run import Spec, read_spec
 from common.store import Store, write_labels
 from common.terminal import progress
 from server.report.records import Comparison

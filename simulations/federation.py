@@ -15,7 +15,7 @@ from flwr.app import Context, RecordDict
 from common.data.corpus import require_image_size
 from common.errors import ConfigurationError, InputRefusedError, IntegrityError
 from common.project import MANIFEST, Project, create_project, open_project
-from common.spec import Spec
+from common.spec.run import Spec
 from common.store import Store
 from server.app import app as server_app
 from server.run import Engine, RunSettings, refuse_another_run

@@ -12,7 +12,7 @@ from tiny import IMAGE_SIZE, SITES, tiny_spec, tiny_store
 
 from common.data.corpus import Corpus, read_corpus
 from common.project import Project, create_project
-from common.spec import Spec
+from common.spec.run import Spec
 from common.store import Store
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from common.messages import Instruction
 from common.project import Project
-from common.spec import Spec, parse_spec
+from common.spec.run import Spec, parse_spec
 from common.store import Row, Split, Store, write_labels, write_store
 from common.update import digest_weights
 from server.checkpoint import fresh_global_state

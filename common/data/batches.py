@@ -18,7 +18,7 @@ from common.data.corpus import Corpus, Pieces, pool
 from common.data.sampling import rows_at
 from common.model.encoders import patch_pixels
 from common.seeds import generator
-from common.spec import Spec
+from common.spec.run import Spec
 from common.text.entities import entity_reader
 from common.text.tokenizer import CLS, PAD, SEP, ReportTokenizer, mask_tokens
 

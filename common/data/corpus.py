@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.errors import InputRefusedError
-from common.spec import Spec
+from common.spec.run import Spec
 from common.store import NO_IMAGE, Images, Split, Store
 from common.text.entities import EntityReader, entity_reader
 from common.text.sections import split_sentences, training_text

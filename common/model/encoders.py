@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from common.spec import ImageEncoderSpec, TextEncoderSpec
+from common.spec.model import ImageEncoderSpec, TextEncoderSpec
 
 FLAT_IMAGE_VARIANCE = 1e-4
 """Added to an image's variance, so that an image without contrast stays finite."""

@@ -12,7 +12,8 @@ from common.model.encoders import ResNet, TextTransformer, Tokens, VisionTransfo
 from common.objectives.base import Loss, Objective, Views
 from common.objectives.registry import build_objectives
 from common.seeds import derive_seed
-from common.spec import ModelSpec, Spec
+from common.spec.model import ModelSpec
+from common.spec.run import Spec
 
 
 class VLPModel(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from common.data.batch import Batch
 from common.objectives.base import Loss, Objective, Views
-from common.spec import GlobalContrastiveSpec
+from common.spec.objectives import GlobalContrastiveSpec
 
 MAX_LOG_SCALE = math.log(100)
 """CLIP's bound on the logit scale (Radford et al. 2021, arXiv:2103.00020, section 2.5)."""

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from common.data.batch import Batch
 from common.model.encoders import Block, normalise, patch_pixels, patches, sine_positions
 from common.objectives.base import Loss, Objective, Views
-from common.spec import MaskedImageSpec, ModelSpec
+from common.spec.model import ModelSpec
+from common.spec.objectives import MaskedImageSpec
 
 FLAT_PATCH_VARIANCE = 1e-6
 """Added to a patch's variance, so that a flat patch (a black border) gives finite targets."""

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from common.data.batch import Batch
 from common.model.encoders import Block, Tokens
 from common.objectives.base import Loss, Objective, Views
-from common.spec import MaskedLanguageSpec, ModelSpec
+from common.spec.model import ModelSpec
+from common.spec.objectives import MaskedLanguageSpec
 
 
 class MaskedLanguage(Objective):

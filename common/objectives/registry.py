@@ -7,7 +7,7 @@ from common.objectives.base import Objective
 from common.objectives.contrastive import GlobalContrastive
 from common.objectives.masked_image import MaskedImage
 from common.objectives.masked_language import MaskedLanguage
-from common.spec import Spec
+from common.spec.run import Spec
 
 Settings = TypeVar("Settings")
 

@@ -13,7 +13,8 @@ from common.data.batch import Batch
 from common.data.batches import Batches
 from common.errors import ConfigurationError
 from common.model.vlp import VLPModel
-from common.spec import Spec, TrainSpec
+from common.spec.run import Spec
+from common.spec.train import TrainSpec
 
 BETAS = (0.9, 0.98)
 """AdamW's, as in Radford et al. 2021, arXiv:2103.00020, table 19 (ViT)."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import tomli_w
 
 from common.errors import ConfigurationError
-from common.spec import Spec
+from common.spec.run import Spec
 from server.report.records import RUN_FILE, read_run
 from server.run import Engine
 from simulations.benchmarks.fresh import run_fresh

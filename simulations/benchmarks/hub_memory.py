@@ -16,7 +16,7 @@ import numpy as np
 from common.errors import ConfigurationError
 from common.messages import Answer
 from common.project import Project, create_project
-from common.spec import Spec, parse_spec
+from common.spec.run import Spec, parse_spec
 from common.update import MAX_SITES, pack, sum_names
 from simulations.benchmarks.fresh import run_fresh
 from simulations.benchmarks.hub_process import write_answer

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.spec import Spec, parse_spec
+from common.spec.run import Spec, parse_spec
 from common.store import Row, Split, write_store
 
 IMAGE_SIZE = 32

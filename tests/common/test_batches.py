@@ -14,7 +14,7 @@ from common.data.batches import Batches, fixed_batches, grey_values, lay_out, vi
 from common.data.corpus import Corpus, read_corpus, reader_of
 from common.project import Project
 from common.seeds import generator
-from common.spec import Spec
+from common.spec.run import Spec
 from common.store import NO_IMAGE, Store
 from common.text.entities import entity_reader
 from common.text.ontology import load_ontology

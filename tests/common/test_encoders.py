@@ -21,7 +21,8 @@ from common.model.encoders import (
 )
 from common.model.vlp import build_model
 from common.seeds import generator
-from common.spec import ImageEncoderSpec, Spec, TextEncoderSpec
+from common.spec.model import ImageEncoderSpec, TextEncoderSpec
+from common.spec.run import Spec
 
 SIZE = 32
 SPECS = [

@@ -26,7 +26,7 @@ from common.objectives.contrastive import (
 from common.objectives.masked_image import MaskedImage, normalised_patches
 from common.project import Project
 from common.seeds import generator
-from common.spec import GlobalContrastiveSpec, MaskedImageSpec
+from common.spec.objectives import GlobalContrastiveSpec, MaskedImageSpec
 from common.text.tokenizer import CLS, IGNORED, SEP
 
 UNIT_SCALE = torch.zeros(1)

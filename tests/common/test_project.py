@@ -17,7 +17,7 @@ CREATE = """
 import sys
 from pathlib import Path
 from common.project import create_project
-from common.spec import Spec
+from common.spec.run import Spec
 from common.store import Store
 folder, spec, bank = map(Path, sys.argv[1:])
 spec = Spec.model_validate_json(spec.read_bytes())

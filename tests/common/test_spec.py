@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from tiny import SETTINGS, settings, tiny_spec
 
 from common.errors import ConfigurationError
-from common.spec import Spec, parse_spec, read_spec
+from common.spec.run import Spec, parse_spec, read_spec
 
 EXPERIMENTS = Path(__file__).parents[2] / "simulations" / "experiments"
 

@@ -13,7 +13,7 @@ from common.data.corpus import Corpus
 from common.errors import ConfigurationError
 from common.model.vlp import VLPModel
 from common.project import Project, weights_of
-from common.spec import Spec
+from common.spec.run import Spec
 from common.training.trainer import (
     LossSums,
     TrainingRecord,

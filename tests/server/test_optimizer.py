@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from common.spec import ServerOptimizerSpec
+from common.spec.federation import ServerOptimizerSpec
 from common.update import Vector
 from server.optimizer import State, apply_update, fresh_state
 

@@ -25,7 +25,7 @@ from common.errors import PeerError
 from common.files import sha256_of
 from common.messages import HELLO, Answer
 from common.project import Project, open_project, weights_of
-from common.spec import Spec
+from common.spec.run import Spec
 from common.store import IMAGES, Row, Store, write_store
 from common.update import LEVELS, Vector
 from server import checkpoint

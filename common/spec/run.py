@@ -1,0 +1,83 @@
+"""The whole spec of a run, and how it is read: once, checked once, then frozen."""
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, NonNegativeInt, ValidationError
+
+from common.errors import ConfigurationError
+from common.spec.data import DataSpec
+from common.spec.evaluation import EvaluationSpec
+from common.spec.federation import FederationSpec
+from common.spec.model import ModelSpec
+from common.spec.objectives import ObjectivesSpec
+from common.spec.privacy import PrivacySpec
+from common.spec.section import Section
+from common.spec.secure_aggregation import SecureAggregationSpec
+from common.spec.train import TrainSpec
+
+
+class Spec(Section):
+    """The whole run."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    seed: NonNegativeInt = 0
+    model: ModelSpec
+    objectives: ObjectivesSpec
+    data: DataSpec
+    train: TrainSpec
+    federation: FederationSpec
+    privacy: PrivacySpec
+    secure_aggregation: SecureAggregationSpec
+    evaluation: EvaluationSpec = EvaluationSpec()
+
+    def canonical(self) -> bytes:
+        """The same settings always give the same bytes."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":")).encode()
+
+    def digest(self) -> str:
+        """SHA-256 of `canonical`, hex."""
+        return hashlib.sha256(self.canonical()).hexdigest()
+
+
+def read_spec(path: Path, *, seed: int | None = None) -> Spec:
+    """Parse the TOML file `path`; `seed` replaces its seed.
+
+    Raises:
+        ConfigurationError: the file is missing, is not TOML, or a key is unknown, missing or out of range.
+    """
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}; give the path of a spec (*.toml)") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {error}") from None
+    if seed is not None:
+        settings["seed"] = seed
+    return parse_spec(settings, where=path.name)
+
+
+def parse_spec(settings: dict[str, object], *, where: str) -> Spec:
+    """Check `settings`; `where` names their source in the error."""
+    try:
+        return Spec.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigurationError(f"{where}: {_first_complaint(error)}") from None
+
+
+def _first_complaint(error: ValidationError) -> str:
+    """One line: the key's dotted path and what is wrong with it; how many more there are."""
+    first, *others = error.errors(include_url=False, include_context=False)
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        complaint = f"unknown key '{key}'; correct or remove it"
+    elif first["type"] == "missing":
+        complaint = f"key '{key}' is missing; it has no default"
+    elif not key or first["msg"].startswith("Value error, "):
+        complaint = first["msg"].removeprefix("Value error, ")
+    else:
+        complaint = f"key '{key}': {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
+    return complaint + (f" (and {len(others)} more)" if others else "")
