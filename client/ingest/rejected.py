@@ -32,6 +32,8 @@ class Reason(StrEnum):
     UNSUPPORTED_SYNTAX = "unsupported_syntax"  # no decoder for this transfer syntax
     UNDECODABLE = "undecodable"  # the decoder refused the pixels
     DECODER_CRASHED = "decoder_crashed"  # the decoder took its process with it
+    DECODER_OUT_OF_MEMORY = "decoder_out_of_memory"  # it asked for more than any image needs
+    DECODER_TIMED_OUT = "decoder_timed_out"  # it did not come to an end
     DUPLICATE_INSTANCE = "duplicate_instance"  # this SOPInstanceUID came before, in sorted order of paths
 
     EMPTY_REPORT = "empty_report"

@@ -1,84 +1,138 @@
-"""Reading files in worker processes: in order, a bounded number ahead, one file lost to a decoder's crash."""
+"""Reading files in worker processes: in order, a bounded number ahead, one file lost to a decoder's end."""
 
-import multiprocessing
-from collections import deque
+import heapq
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
+from client.ingest.confinement import Limits
 from client.ingest.rejected import Reason
+from client.ingest.worker import Worker
 
 T = TypeVar("T")
 
-CHUNK_FILES = 8
-CHUNKS_AHEAD = 4
-"""Chunks in flight for each worker; bounds the memory of results that wait for their turn."""
+AHEAD = 16
+"""Files for each worker that may be read before their turn; bounds the memory of results that wait."""
+ASKED = 2
+"""Files a worker is asked for at a time: one to read, one so that it need not wait for us."""
+TRIES = 3
+"""To start a worker, before we give up."""
 
 
-def read_all(paths: Sequence[Path], read: Callable[[Path], T], *, workers: int) -> Iterator[T | Reason]:
+def read_all(
+    paths: Sequence[Path], read: Callable[[Path], T], *, workers: int, limits: Limits | None = None
+) -> Iterator[T | Reason]:
     """Yield `read(path)` for every path, in order, whatever the number of `workers`.
 
-    A file on which a worker process dies yields `Reason.DECODER_CRASHED`; its neighbours are read again.
-    `read` must be picklable and must not raise.
+    A file on which a worker process dies yields the reason: `DECODER_CRASHED`, `DECODER_OUT_OF_MEMORY` or
+    `DECODER_TIMED_OUT`. A worker that has read other files before may have been harmed by them, so only the
+    second death, in a fresh process, is held against a file. The files that waited behind it are read once.
+
+    Args:
+        paths: the files.
+        read: picklable; returns plain values, arrays, or data classes of `client.ingest` and `common`. What
+            it raises counts as a crash.
+        workers: processes that read at once.
+        limits: what one file may cost; those of `Limits` unless given.
+
+    Raises:
+        ChildProcessError: no worker process can be started.
     """
-    chunks = iter([paths[start : start + CHUNK_FILES] for start in range(0, len(paths), CHUNK_FILES)])
-    waiting: deque[tuple[Sequence[Path], Future[list[T]]]] = deque()
-    pool = _pool(workers)
+    crew = _Crew(paths, read, workers, limits or Limits())
     try:
-        while True:
-            while len(waiting) < workers * CHUNKS_AHEAD and (chunk := next(chunks, None)):
-                waiting.append((chunk, _submit(pool, read, chunk)))
-            if not waiting:
-                return
-            chunk, future = waiting.popleft()
-            results: Sequence[T | Reason]
-            try:
-                results = future.result()
-            except BrokenProcessPool:
-                pool.shutdown()
-                results = _one_by_one(chunk, read)
-                pool = _pool(workers)
-                waiting = deque((chunk, _submit(pool, read, chunk)) for chunk, _ in waiting)
-            yield from results
+        for number in range(len(paths)):
+            yield crew.result(number)
     finally:
-        pool.shutdown(cancel_futures=True)
+        crew.end()
 
 
-def _one_by_one(paths: Sequence[Path], read: Callable[[Path], T]) -> list[T | Reason]:
-    results: list[T | Reason] = []
-    pool = _pool(1)
-    try:
-        for path in paths:
-            try:
-                results += pool.submit(_read_chunk, read, [path]).result()
-            except BrokenProcessPool:
-                results.append(Reason.DECODER_CRASHED)
-                pool.shutdown()
-                pool = _pool(1)
-    finally:
-        pool.shutdown()
-    return results
+class _Crew(Generic[T]):
+    """The workers, which file is whose, and the results that wait for their turn."""
 
+    def __init__(
+        self, paths: Sequence[Path], read: Callable[[Path], T], workers: int, limits: Limits
+    ) -> None:
+        self._paths, self._read, self._limits = paths, read, limits
+        self._size = min(workers, len(paths))
+        self._workers: list[Worker[T]] = []
+        self._fresh = 0
+        """All files before this one have been given to a worker once."""
+        self._again: list[int] = []
+        """A heap of files whose worker ended before it came to them."""
+        self._results: dict[int, T | Reason] = {}
+        self._failed_starts = 0
 
-def _submit(pool: ProcessPoolExecutor, read: Callable[[Path], T], paths: Sequence[Path]) -> Future[list[T]]:
-    try:
-        return pool.submit(_read_chunk, read, paths)
-    except BrokenProcessPool as error:
-        failed: Future[list[T]] = Future()
-        failed.set_exception(error)
-        return failed
+    def result(self, number: int) -> T | Reason:
+        """Let the workers read on until this result is there."""
+        while number not in self._results:
+            self._fill()
+            self._hand_out(before=number + AHEAD * self._size)
+            self._take_in()
+        return self._results.pop(number)
 
+    def end(self) -> None:
+        """End all workers now."""
+        for worker in self._workers:
+            worker.end()
 
-def _read_chunk(read: Callable[[Path], T], paths: Sequence[Path]) -> list[T]:
-    return [read(path) for path in paths]
+    def _fill(self) -> None:
+        while len(self._workers) < self._size:
+            self._workers.append(Worker(self._read, self._limits))
 
+    def _hand_out(self, *, before: int) -> None:
+        """Ask each worker for one file, then each for a second."""
+        for full in range(1, ASKED + 1):
+            for worker in self._workers:
+                if len(worker.asked) < full and (number := self._next(before)) is not None:
+                    worker.ask(number, self._paths[number])
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # Not fork: the parent may hold threads. A fork server imports the decoders once for all workers.
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    if method == "forkserver":
-        context.set_forkserver_preload(["__main__", "client.ingest.dicom"])
-    return ProcessPoolExecutor(workers, mp_context=context)
+    def _next(self, before: int) -> int | None:
+        if self._again:
+            return heapq.heappop(self._again)
+        if self._fresh < min(before, len(self._paths)):
+            self._fresh += 1
+            return self._fresh - 1
+        return None
+
+    def _take_in(self) -> None:
+        """Wait until a worker answers, ends, or has taken too long."""
+        busy = [worker for worker in self._workers if worker.asked or not worker.is_ready]
+        patience = max(0.0, min(worker.seconds_left() for worker in busy))
+        ready = wait([worker.connection for worker in busy], patience)
+        for worker in busy:
+            if worker.connection in ready:
+                self._hear(worker)
+            elif worker.seconds_left() < 0:
+                worker.end(expired=True)
+                self._bury(worker)
+
+    def _hear(self, worker: Worker[T]) -> None:
+        try:
+            answer = worker.answer()
+        except EOFError:
+            self._bury(worker)
+            return
+        self._failed_starts = 0
+        if answer is not None:
+            number, result = answer
+            self._results[number] = result
+
+    def _bury(self, worker: Worker[T]) -> None:
+        """Put another in the place of a worker that has ended, and share out what it had to read."""
+        verdict = worker.verdict()
+        self._workers.remove(worker)
+        if not worker.is_ready:
+            self._failed_starts += 1
+            if self._failed_starts == TRIES:
+                raise ChildProcessError("no process that reads images can be started")
+        elif verdict is not None and worker.asked:
+            number = worker.asked.popleft()
+            if worker.num_answered == 0 or verdict is Reason.DECODER_TIMED_OUT:
+                self._results[number] = verdict
+            else:
+                successor = Worker(self._read, self._limits)
+                successor.ask(number, self._paths[number])
+                self._workers.append(successor)
+        for number in worker.asked:
+            heapq.heappush(self._again, number)
