@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,9 @@ from client.ingest.reports import FORMATS, parse_column_map
 from client.ingest.reports.formats import AUTO
 from client.ingest.summary import Summary, summarise
 from client.ingest.truth import join_truth
+from common.errors import ConfigurationError
+from common.imaging.preparation import LARGEST_IMAGE, SMALLEST_IMAGE, Preparation
+from common.spec.run import read_spec
 from common.store import Store, write_labels
 from common.terminal import progress, run_command
 
@@ -33,6 +37,14 @@ Home = Annotated[
 ]
 HOME = Path("~/.fedvlp")
 StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of the store.")]
+
+
+class BurnedInChoice(StrEnum):
+    """What to do with text in the pixels."""
+
+    mask = "mask"
+    reject = "reject"
+    keep = "keep"
 
 
 @cli.command("ingest")
@@ -55,7 +67,17 @@ def ingest_command(
             "--format", metavar="NAME", help=f"What the reports are: {', '.join(FORMATS)}; auto looks inside."
         ),
     ] = AUTO,
-    image_size: Annotated[int, typer.Option(help="Side of the square images, in pixels.")] = 64,
+    spec: Annotated[
+        Path | None, typer.Option(help="The project's spec (*.toml): images are prepared as it says.")
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(help="Without --spec: side of the square images.  [default: 64]"),
+    ] = None,
+    burned_in: Annotated[
+        BurnedInChoice | None,
+        typer.Option(help="Without --spec: what to do with text in the pixels, which may name the patient."),
+    ] = None,
     train_share: Annotated[float, typer.Option(help="Share of the patients to train on.")] = 0.7,
     validation_share: Annotated[float, typer.Option(help="Share of the patients to validate on.")] = 0.1,
     workers: Annotated[
@@ -71,7 +93,9 @@ def ingest_command(
     source = Source(
         dicom, [*(reports or []), *(more_reports or [])], parse_column_map(column_map or []), format_name
     )
-    target = Target(store, name, image_size, Shares(train_share, validation_share))
+    target = Target(
+        store, name, _preparation(spec, image_size, burned_in), Shares(train_share, validation_share)
+    )
     found = survey(source, target)
     pseudonyms = open_pseudonyms(home.expanduser(), create=True)
     with progress(f"ingest {name}", len(found.files)) as advance:
@@ -85,6 +109,26 @@ def ingest_command(
     typer.echo(f"{name}: {_told(account)} in {store}")
     if account.reports.paired + account.reports.without_image:
         typer.echo("reports are stored as they came: de-identify them first")
+
+
+def _preparation(spec: Path | None, image_size: int | None, burned_in: BurnedInChoice | None) -> Preparation:
+    if spec is not None:
+        if image_size is not None or burned_in is not None:
+            raise ConfigurationError(
+                "--spec says how images are prepared: leave out --image-size and --burned-in"
+            )
+        return read_spec(spec).preparation
+    if burned_in is None:
+        raise ConfigurationError(
+            "say what to do with text in the pixels: --burned-in mask, reject or keep; "
+            "or give the project's --spec"
+        )
+    size = 64 if image_size is None else image_size
+    if not SMALLEST_IMAGE <= size <= LARGEST_IMAGE:
+        raise ConfigurationError(
+            f"--image-size {size} is outside {SMALLEST_IMAGE} to {LARGEST_IMAGE}; give the project's --spec"
+        )
+    return Preparation(image_size=size, burned_in=burned_in.value)
 
 
 def _cores() -> int:
@@ -155,7 +199,7 @@ def show(
 def _page(summary: Summary) -> str:
     words = summary.report_words
     lines = {
-        "store": f"{summary.name}, images of {summary.image_size} x {summary.image_size}",
+        "store": f"{summary.name}, {_prepared(summary.preparation)}",
         "rows": f"{summary.rows:,} ({_count(summary.pairs, 'pair')}, {_count(summary.images, 'image')}, "
         f"{_count(words.reports, 'report')})",
         "patients": f"{summary.patients:,} ({_listed(summary.patients_by_split)})",
@@ -168,6 +212,14 @@ def _page(summary: Summary) -> str:
         "digest": summary.digest,
     }
     return "\n".join(f"{title:<14}{text}" for title, text in lines.items())
+
+
+def _prepared(preparation: Preparation) -> str:
+    windows = f", CT windows {', '.join(preparation.ct_windows)}" if preparation.ct_windows else ""
+    return (
+        f"images of {preparation.image_size} x {preparation.image_size}{windows}, "
+        f"{_count(preparation.frames, 'frame')} a file, text in the pixels: {preparation.burned_in}"
+    )
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ def open_site(node: NodeConfig) -> Site:
 
     Raises:
         ConfigurationError: a setting is missing, or the project does not name this site.
-        InputRefusedError: the store has no training pairs, or images of another size.
+        InputRefusedError: the store has no training pairs, or images prepared otherwise.
         IntegrityError: project, store or bank differ from their digests.
     """
     missing = [key for key in ("site", "store", "project") if not node.get(key)]
@@ -81,16 +81,18 @@ def _open_site(name: str, store_folder: str, project_folder: str, bank_folder: s
         )
     store = Store(Path(store_folder))
     store.verify()
-    spec, size = project.spec, project.spec.model.image_size
+    spec, preparation = project.spec, project.spec.preparation
     reader = reader_of(spec)
-    private = read_corpus(store, "train", project.tokenizer, image_size=size, reader=reader)
+    private = read_corpus(store, "train", project.tokenizer, preparation=preparation, reader=reader)
     if not len(private):
         raise InputRefusedError(f"store {store.name} has no training rows", outward="no training rows")
     bank = project.open_bank(Path(bank_folder) if bank_folder else None)
     anchors = (
-        None if bank is None else read_corpus(bank, None, project.tokenizer, image_size=size, reader=reader)
+        None
+        if bank is None
+        else read_corpus(bank, None, project.tokenizer, preparation=preparation, reader=reader)
     )
-    held_out = read_corpus(store, "validation", project.tokenizer, image_size=size, reader=reader)
+    held_out = read_corpus(store, "validation", project.tokenizer, preparation=preparation, reader=reader)
     return Site(
         name=name,
         project=project,

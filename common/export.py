@@ -3,7 +3,7 @@
     config.json, model.safetensors   `AutoModel.from_pretrained(folder)` after `import common.export`
     tokenizer files                  `AutoTokenizer.from_pretrained(folder)`, nothing to import first
 
-Shapes: B rows, S pixels a side, T word pieces, E embedding width.
+Shapes: B rows, C channels, S pixels a side, T word pieces, E embedding width.
 """
 
 import math
@@ -53,7 +53,7 @@ class FedVLP(PreTrainedModel):  # type: ignore[no-untyped-call]  # transformers 
             positions.copy_(sine_positions(math.isqrt(len(positions)), positions.shape[1]))
 
     def get_image_features(self, pixel_values: Tensor) -> Tensor:
-        """(B, 1, S, S) grey values in 0..1 -> (B, E) unit rows."""
+        """(B, C, S, S) grey values in 0..1 -> (B, E) unit rows."""
         return self.vlp.embed_images(pixel_values)
 
     def get_text_features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:

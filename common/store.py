@@ -1,7 +1,7 @@
 """A hospital's store: pre-resized uint8 images in a memory map beside a Parquet index.
 
-    store.json      what this is: format, name, image size, counts, SHA-256 of the two files below
-    images.u8       (num_images, S, S) uint8, rows in index order
+    store.json      what this is: format, name, how images were prepared, counts, SHA-256 of the files below
+    images.u8       (num_images, C, S, S) uint8, rows in index order
     index.parquet   one row per image (or per report without an image); see `SCHEMA`
     labels.parquet  optional, ground truth for evaluation only: `row` and one column per label
 
@@ -11,18 +11,20 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from common.errors import InputRefusedError, IntegrityError
 from common.files import sha256_of, whole_file, write_whole
+from common.imaging.marks import Marks
+from common.imaging.preparation import Preparation
 
 Split = Literal["train", "validation", "test"]
 Images = npt.NDArray[np.uint8]
@@ -30,7 +32,22 @@ Images = npt.NDArray[np.uint8]
 MANIFEST, IMAGES, INDEX, LABELS = "store.json", "images.u8", "index.parquet", "labels.parquet"
 
 NO_IMAGE = -1
-"""Value of `image` in a row whose report has no image."""
+"""Value of `image` and of `frame` in a row whose report has no image."""
+
+MARKS = pa.struct(
+    [
+        pa.field("source_rows", pa.int32()),
+        pa.field("source_columns", pa.int32()),
+        pa.field("source_frames", pa.int32()),
+        pa.field("window", pa.string()),
+        pa.field("orientation", pa.string()),
+        pa.field("turned", pa.bool_()),
+        pa.field("burned_in", pa.string()),
+        pa.field("inverted_suspect", pa.bool_()),
+        pa.field("padding_share", pa.float32()),
+    ]
+)
+"""`common.imaging.marks.Marks`, field by field."""
 
 SCHEMA = pa.schema(
     [
@@ -38,10 +55,13 @@ SCHEMA = pa.schema(
         pa.field("study", pa.string()),
         pa.field("patient", pa.string()),
         pa.field("image", pa.int32()),  # row of images.u8, or NO_IMAGE
+        pa.field("frame", pa.int32()),  # number of the frame in its file, from 0, or NO_IMAGE
+        pa.field("days", pa.int32()),  # from the patient's first study to this one; null when unknown
         pa.field("modality", pa.string()),  # DICOM Modality (CR, CT, MR, US, ...); "" when unknown
         pa.field("view", pa.string()),  # DICOM ViewPosition (PA, AP, LATERAL, ...); "" when unknown
         pa.field("split", pa.string()),  # train, validation or test; one patient is in one split only
         pa.field("sections", pa.map_(pa.string(), pa.string())),  # {"findings": ...}; {} without a report
+        pa.field("marks", MARKS),  # what reading the image noticed; null without an image
     ]
 )
 
@@ -51,14 +71,27 @@ class StoreManifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1]
+    format: Literal[2]
     name: str
-    image_size: PositiveInt
+    preparation: Preparation
+    channels: int
+    """C, as the preparation says; written out for readers that only want to map the file."""
     num_rows: int
     num_images: int
     num_patients: int
     sha256: dict[str, str]
     """File name -> hex digest, for images.u8 and index.parquet."""
+
+    @model_validator(mode="after")
+    def _channels_of_the_preparation(self) -> Self:
+        if self.channels != self.preparation.channels:
+            raise ValueError("channels differ from those of the preparation")
+        return self
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, S, S)."""
+        return self.channels, self.preparation.image_size, self.preparation.image_size
 
 
 @dataclass(frozen=True)
@@ -69,14 +102,19 @@ class Row:
     study: str
     patient: str
     image: Images | None
-    """(S, S) uint8."""
+    """(C, S, S) uint8."""
     modality: str
     view: str
     split: Split
     sections: dict[str, str]
+    frame: int = 0
+    """Number of the frame in its file, from 0."""
+    days: int | None = None
+    """From the patient's first study to this one; None when unknown."""
+    marks: Marks | None = None
 
 
-def write_store(folder: Path, *, name: str, image_size: int, rows: Iterable[Row]) -> StoreManifest:
+def write_store(folder: Path, *, name: str, preparation: Preparation, rows: Iterable[Row]) -> StoreManifest:
     """Write `rows`, in their order, as the store `folder`; an older store there is replaced.
 
     Memory: one image and the index, whatever the number of rows.
@@ -86,10 +124,11 @@ def write_store(folder: Path, *, name: str, image_size: int, rows: Iterable[Row]
     (folder / LABELS).unlink(missing_ok=True)
     index: list[dict[str, object]] = []
     num_images = 0
+    shape = (preparation.channels, preparation.image_size, preparation.image_size)
     with whole_file(folder / IMAGES) as file:
         for row in rows:
             if row.image is not None:
-                _require_square(row.image, image_size)
+                _require_shape(row.image, shape)
                 file.write(row.image.tobytes())
             index.append(
                 {
@@ -97,19 +136,23 @@ def write_store(folder: Path, *, name: str, image_size: int, rows: Iterable[Row]
                     "study": row.study,
                     "patient": row.patient,
                     "image": NO_IMAGE if row.image is None else num_images,
+                    "frame": NO_IMAGE if row.image is None else row.frame,
+                    "days": row.days,
                     "modality": row.modality,
                     "view": row.view,
                     "split": row.split,
                     "sections": list(row.sections.items()),
+                    "marks": None if row.marks is None else asdict(row.marks),
                 }
             )
             num_images += row.image is not None
     with whole_file(folder / INDEX) as file:
         pq.write_table(pa.Table.from_pylist(index, schema=SCHEMA), file, compression="zstd")
     manifest = StoreManifest(
-        format=1,
+        format=2,
         name=name,
-        image_size=image_size,
+        preparation=preparation,
+        channels=preparation.channels,
         num_rows=len(index),
         num_images=num_images,
         num_patients=len({row["patient"] for row in index}),
@@ -136,13 +179,12 @@ class Store:
         """
         self.folder = folder
         self.manifest = _read_manifest(folder)
-        size = self.manifest.image_size
-        shape = (self.manifest.num_images, size, size)
+        shape = (self.manifest.num_images, *self.manifest.image_shape)
         try:
             expected = int(np.prod(shape))
             if (folder / IMAGES).stat().st_size != expected:
                 raise IntegrityError(f"store {self.manifest.name}: {IMAGES} is cut short; ingest again")
-            self.images: Images = (
+            self.images: Images = (  # (num_images, C, S, S)
                 np.memmap(folder / IMAGES, dtype=np.uint8, mode="r", shape=shape)
                 if expected
                 else np.zeros(shape, np.uint8)
@@ -211,8 +253,6 @@ def _read_manifest(folder: Path) -> StoreManifest:
         ) from None
 
 
-def _require_square(image: Images, size: int) -> None:
-    if image.shape != (size, size) or image.dtype != np.uint8:
-        raise InputRefusedError(
-            f"image of shape {image.shape} {image.dtype}, expected ({size}, {size}) uint8"
-        )
+def _require_shape(image: Images, shape: tuple[int, int, int]) -> None:
+    if image.shape != shape or image.dtype != np.uint8:
+        raise InputRefusedError(f"image of shape {image.shape} {image.dtype}, expected {shape} uint8")

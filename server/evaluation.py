@@ -116,8 +116,8 @@ class Evaluator:
 
     def _open(self, site: str, store: Store) -> HeldOut:
         split = self._spec.split
-        size = self._project.spec.model.image_size
-        corpus = read_corpus(store, split, self._project.tokenizer, image_size=size)
+        preparation = self._project.spec.preparation
+        corpus = read_corpus(store, split, self._project.tokenizer, preparation=preparation)
         rows = store.rows(split)
         sections = store.sections()
         return HeldOut(

@@ -96,10 +96,10 @@ def federated_record(run: RunRecord, rounds: tuple[RoundRecord, ...], *, local_s
 
 
 def _batches(baseline: Baseline, project: Project) -> Batches:
-    size, reader = project.spec.model.image_size, reader_of(project.spec)
+    preparation, reader = project.spec.preparation, reader_of(project.spec)
 
     def read(store: Store, split: Split | None) -> Corpus:
-        return read_corpus(store, split, project.tokenizer, image_size=size, reader=reader)
+        return read_corpus(store, split, project.tokenizer, preparation=preparation, reader=reader)
 
     if baseline.site is None:
         private = pool([read(Store(folder), "train") for _, folder in sorted(baseline.stores.items())])

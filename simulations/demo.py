@@ -14,6 +14,7 @@ from client.ingest.build import Source, Target, ingest, survey
 from client.ingest.pseudonyms import Pseudonyms, Shares
 from client.ingest.truth import join_truth
 from common.errors import ConfigurationError
+from common.imaging.preparation import Preparation
 from common.spec.run import Spec, read_spec
 from common.store import Store, write_labels
 from common.terminal import progress
@@ -82,13 +83,13 @@ def make_phantom_stores(out: Path, spec: Spec, size: Size, *, workers: int) -> P
             workers=workers,
             on_study=lambda: advance(1, ""),
         )
-    stores = _ingest_all(folders, out, spec.model.image_size, workers, seed=spec.seed)
+    stores = _ingest_all(folders, out, spec.preparation, workers, seed=spec.seed)
     bank = stores.pop(BANK)
     return Phantoms(stores, bank)
 
 
 def _ingest_all(
-    folders: Sequence[Path], out: Path, image_size: int, workers: int, *, seed: int
+    folders: Sequence[Path], out: Path, preparation: Preparation, workers: int, *, seed: int
 ) -> dict[str, Path]:
     # Phantoms have no patients to protect: from the seed, so that the split repeats as all else does.
     pseudonyms = Pseudonyms(hashlib.sha256(f"phantom patients {seed}".encode()).digest())
@@ -96,13 +97,15 @@ def _ingest_all(
     with progress("ingest: hospitals", len(folders)) as advance:
         for folder in folders:
             stores[folder.name] = out / "stores" / folder.name
-            _ingest(folder, stores[folder.name], image_size, workers, pseudonyms)
+            _ingest(folder, stores[folder.name], preparation, workers, pseudonyms)
             advance(1, folder.name)
     return stores
 
 
-def _ingest(folder: Path, store: Path, image_size: int, workers: int, pseudonyms: Pseudonyms) -> None:
-    target = Target(store, folder.name, image_size, SHARES)
+def _ingest(
+    folder: Path, store: Path, preparation: Preparation, workers: int, pseudonyms: Pseudonyms
+) -> None:
+    target = Target(store, folder.name, preparation, SHARES)
     found = survey(Source(folder / DICOM, [folder / REPORTS]), target)
     ingest(found, target, pseudonyms, workers=workers, after_file=lambda: None)
     truth = join_truth(Store(store), folder / TRUTH, columns=[], pseudonyms=pseudonyms)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from flwr.app import Context, RecordDict
 
-from common.data.corpus import require_image_size
+from common.data.corpus import require_preparation
 from common.errors import ConfigurationError, InputRefusedError, IntegrityError
 from common.project import MANIFEST, Project, create_project, open_project
 from common.spec.run import Spec
@@ -39,14 +39,14 @@ class Federation:
         """Open every store before anything trains, and make the project, or find it again when resuming.
 
         Raises:
-            InputRefusedError: a store is missing, holds images of another size or no training rows.
+            InputRefusedError: a store is missing, holds images prepared otherwise or no training rows.
             IntegrityError: a store was changed since ingest, or the project to resume is another one.
             ConfigurationError: names, bank or quorum do not fit the spec.
         """
         for name, folder in self.sites.items():
             store = Store(folder)
             store.verify()
-            require_image_size(store, self.spec.model.image_size)
+            require_preparation(store, self.spec.preparation)
             if not len(store.rows("train")):
                 raise InputRefusedError(
                     f"store {store.name} of site {name} has no training rows: ingest more studies"
@@ -54,7 +54,7 @@ class Federation:
         bank = None if self.bank is None else Store(self.bank)
         if bank is not None:
             bank.verify()
-            require_image_size(bank, self.spec.model.image_size)
+            require_preparation(bank, self.spec.preparation)
         if resume and (self.project_folder / MANIFEST).exists():
             return self._same_project(bank)
         return create_project(self.project_folder, self.spec, sites=list(self.sites), bank=bank)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from tiny import IMAGE_SIZE, SITES, tiny_spec, tiny_store
+from tiny import PREPARATION, SITES, tiny_spec, tiny_store
 
 from common.data.corpus import Corpus, read_corpus
 from common.project import Project, create_project
@@ -52,10 +52,10 @@ def project(tmp_path_factory: pytest.TempPathFactory, spec: Spec, bank: Store) -
 @pytest.fixture(scope="session")
 def corpus(project: Project, stores: dict[str, Store]) -> Corpus:
     """Training rows of the first hospital."""
-    return read_corpus(stores["east"], "train", project.tokenizer, image_size=IMAGE_SIZE)
+    return read_corpus(stores["east"], "train", project.tokenizer, preparation=PREPARATION)
 
 
 @pytest.fixture(scope="session")
 def anchors(project: Project, bank: Store) -> Corpus:
     """All rows of the bank."""
-    return read_corpus(bank, None, project.tokenizer, image_size=IMAGE_SIZE)
+    return read_corpus(bank, None, project.tokenizer, preparation=PREPARATION)

@@ -13,6 +13,7 @@ import pyarrow as pa
 import torch
 from torch import nn
 
+from common.imaging.preparation import Preparation
 from common.messages import Instruction
 from common.project import Project
 from common.spec.run import Spec, parse_spec
@@ -21,6 +22,7 @@ from common.update import digest_weights
 from server.checkpoint import fresh_global_state
 
 IMAGE_SIZE = 16
+PREPARATION = Preparation(image_size=IMAGE_SIZE, burned_in="keep")
 SITES = ("east", "north", "west")
 
 SETTINGS: dict[str, Any] = {
@@ -37,7 +39,7 @@ SETTINGS: dict[str, Any] = {
         "masked_image": {"decoder_width": 8, "decoder_heads": 2},
         "masked_language": {},
     },
-    "data": {"batch_size": 6, "anchor_pairs": 2},
+    "data": {"batch_size": 6, "anchor_pairs": 2, "images": {"burned_in": "keep"}},
     "train": {"local_steps": 2, "precision": "fp32"},
     "federation": {"rounds": 3, "min_sites": 2, "reply_timeout_seconds": 60},
     "privacy": {"mode": "none"},
@@ -77,10 +79,10 @@ def tiny_spec(**changes: Any) -> Spec:
 
 def tiny_row(number: int, finding: int, split: Split, *, size: int, noise: np.random.Generator) -> Row:
     """One study of patient `number // 2`; `finding` is 0 none, 1 left, 2 right."""
-    image = noise.integers(0, 90, (size, size), dtype=np.uint8)
+    image = noise.integers(0, 90, (1, size, size), dtype=np.uint8)
     if finding:
         side = slice(0, size // 2) if finding == 1 else slice(size // 2, size)
-        image[size // 4 : size // 2, side] += np.uint8(150)
+        image[0, size // 4 : size // 2, side] += np.uint8(150)
     return Row(
         instance=f"i{number}",
         study=f"s{number}",
@@ -101,7 +103,7 @@ def tiny_store(folder: Path, *, seed: int = 0, rows: int = 20, size: int = IMAGE
     write_store(
         folder,
         name=folder.name,
-        image_size=size,
+        preparation=PREPARATION.model_copy(update={"image_size": size}),
         rows=(
             tiny_row(number, finding, splits[number // 2 % 5], size=size, noise=noise)
             for number, finding in enumerate(findings)

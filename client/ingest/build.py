@@ -5,13 +5,14 @@ headers and reports only, and a killed ingest leaves nothing that could be taken
 """
 
 import errno
+import math
 import os
 import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -26,7 +27,7 @@ from client.ingest.account import (
     ReportCounts,
     write_account,
 )
-from client.ingest.dicom import DicomImage, Header, read_image, scan
+from client.ingest.images import Header, Picture, read_images, scan
 from client.ingest.pairing import Pairing, pair
 from client.ingest.placement import Place, place
 from client.ingest.pseudonyms import Pseudonyms, Shares
@@ -35,10 +36,11 @@ from client.ingest.reports import COLUMNS, Report, open_reports
 from client.ingest.reports.formats import AUTO
 from client.ingest.workers import read_all
 from common.errors import ConfigurationError, InputRefusedError
+from common.imaging.marks import Marks
+from common.imaging.preparation import Preparation
 from common.store import IMAGES, INDEX, LABELS, MANIFEST, Images, Row, write_store
 from common.text.sections import merge_sections
 
-SMALLEST_IMAGE, LARGEST_IMAGE = 16, 1024
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 OURS = (MANIFEST, IMAGES, INDEX, LABELS, REJECTED, ACCOUNT)
 
@@ -61,16 +63,10 @@ class Target:
 
     store: Path
     name: str
-    image_size: int
-    """Side of the square in pixels, 16 to 1024."""
+    preparation: Preparation
     shares: Shares = field(default_factory=Shares)
 
     def __post_init__(self) -> None:
-        if not SMALLEST_IMAGE <= self.image_size <= LARGEST_IMAGE:
-            raise ConfigurationError(
-                f"image size {self.image_size} is outside {SMALLEST_IMAGE} to {LARGEST_IMAGE}; "
-                "give the one of the project's spec"
-            )
         if not NAME.fullmatch(self.name):
             raise ConfigurationError(
                 f"name {self.name!r}: use 1 to 63 letters, digits, dots, hyphens or underscores, "
@@ -173,16 +169,18 @@ def ingest(
     """
     with _folder(target.store), tempfile.TemporaryFile(dir=target.store) as scratch:
         images: list[Header] = []
+        kept: list[Kept] = []
         paths: list[str] = []
         refused_files = list(found.refused_files)
-        for file, outcome in _outcomes(found.files, target.image_size, workers):
+        for file, outcome in _outcomes(found.files, target.preparation, workers):
             path = os.path.relpath(file, found.folder)
             if isinstance(outcome, Reason):
                 refused_files.append(Refusal(path, outcome))
             else:
                 paths.append(path)
                 images.append(outcome.header)
-                scratch.write(outcome.pixels.tobytes())
+                kept.append(Kept(scratch.tell(), outcome.numbers, outcome.marks))
+                scratch.write(outcome.frames.tobytes())
             after_file()
         if not images:
             raise _nothing_found(found.folder, refused_files)
@@ -190,11 +188,20 @@ def ingest(
         refused_reports = [*found.refused_reports, *pairing.refused]
         write_rejected(target.store, [*refused_files, *refused_reports])
         places = place(images, found.reports, pairing, pseudonyms)
-        rows = _rows(places, images, found.reports, target, scratch)
+        rows = _rows(places, images, kept, found.reports, target, scratch)
         account = _account(found, pairing, refused_files, refused_reports, images=len(images))
         write_account(target.store, account)
-        write_store(target.store, name=target.name, image_size=target.image_size, rows=rows)
+        write_store(target.store, name=target.name, preparation=target.preparation, rows=rows)
     return account
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where an image's frames lie in the scratch file, and what the store says of them."""
+
+    position: int
+    numbers: tuple[int, ...]
+    marks: Marks
 
 
 @contextmanager
@@ -215,12 +222,13 @@ def _folder(store: Path) -> Iterator[None]:
             store.rmdir()
 
 
-def _outcomes(files: Sequence[Path], size: int, workers: int) -> Iterator[tuple[Path, DicomImage | Reason]]:
+def _outcomes(
+    files: Sequence[Path], preparation: Preparation, workers: int
+) -> Iterator[tuple[Path, Picture | Reason]]:
     """Read the files in order; of an instance that comes twice the first file counts."""
     seen: set[str] = set()
-    for file, outcome in zip(
-        files, read_all(files, partial(read_image, size=size), workers=workers), strict=True
-    ):
+    read = partial(read_images, preparation=preparation)
+    for file, outcome in zip(files, read_all(files, read, workers=workers), strict=True):
         if isinstance(outcome, Reason):
             yield file, outcome
         elif outcome.header.instance_uid in seen:
@@ -233,28 +241,39 @@ def _outcomes(files: Sequence[Path], size: int, workers: int) -> Iterator[tuple[
 def _rows(
     places: Iterable[Place],
     images: Sequence[Header],
+    kept: Sequence[Kept],
     reports: Sequence[Report],
     target: Target,
     scratch: BinaryIO,
 ) -> Iterator[Row]:
+    """One row for each frame of an image, one for each report without an image."""
     sections = [report.parts() for report in reports]
     for spot in places:
-        image = None if spot.image is None else images[spot.image]
-        yield Row(
+        row = Row(
             instance=spot.instance,
             study=spot.study,
             patient=spot.patient,
-            image=None if spot.image is None else _pixels(scratch, target.image_size, spot.image),
-            modality=image.modality if image else "",
-            view=image.view if image else "",
+            image=None,
+            modality="",
+            view="",
             split=target.shares.split(spot.patient),
             sections=merge_sections(sections[report] for report in spot.reports),
         )
+        if spot.image is None:
+            yield row
+            continue
+        header, frames = images[spot.image], kept[spot.image]
+        row = replace(row, modality=header.modality, view=header.view, marks=frames.marks)
+        for number, pixels in zip(frames.numbers, _pixels(scratch, target.preparation, frames), strict=True):
+            yield replace(row, image=pixels, frame=number)
 
 
-def _pixels(scratch: BinaryIO, size: int, number: int) -> Images:
-    scratch.seek(number * size * size)
-    return np.frombuffer(scratch.read(size * size), np.uint8).reshape(size, size)
+def _pixels(scratch: BinaryIO, preparation: Preparation, frames: Kept) -> Images:
+    """(F, C, S, S)."""
+    size = preparation.image_size
+    shape = (len(frames.numbers), preparation.channels, size, size)
+    scratch.seek(frames.position)
+    return np.frombuffer(scratch.read(math.prod(shape)), np.uint8).reshape(shape)
 
 
 def _account(

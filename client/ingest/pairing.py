@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from client.ingest.dicom import Header, Patient
+from client.ingest.images.header import Header, Patient
 from client.ingest.rejected import Reason, Refusal
 from client.ingest.reports import ImageRecord, Report
 

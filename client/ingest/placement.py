@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from client.ingest.dicom import Header, Patient
+from client.ingest.images.header import Header, Patient
 from client.ingest.pairing import Pairing
 from client.ingest.pseudonyms import Pseudonyms
 from client.ingest.reports import Report

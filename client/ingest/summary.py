@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from client.ingest.rejected import count_rejected
+from common.imaging.preparation import Preparation
 from common.store import NO_IMAGE, Store
 from common.text.sections import training_text
 
@@ -31,8 +32,7 @@ class Summary(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str
-    image_size: int
-    """Side of the square in pixels."""
+    preparation: Preparation
     rows: int
     images: int
     pairs: int
@@ -61,7 +61,7 @@ def summarise(folder: Path) -> Summary:
     labels = store.labels()
     return Summary(
         name=store.name,
-        image_size=store.manifest.image_size,
+        preparation=store.manifest.preparation,
         rows=len(store),
         images=store.manifest.num_images,
         pairs=int((has_image & (words > 0)).sum()),

@@ -1,7 +1,7 @@
 """Small changes to a radiograph that change nothing a report says.
 
 No flips: they contradict "left" and "right". No small crops: they cut out the finding.
-Shapes: B images, S pixels a side.
+Shapes: B images, C channels, S pixels a side.
 """
 
 import math
@@ -23,11 +23,11 @@ def augment(images: Tensor, chance: torch.Generator) -> Tensor:
     """Rotate, shift, zoom, brighten and stretch each image a little, by its own draw.
 
     Args:
-        images: (B, 1, S, S) grey values in 0..1.
+        images: (B, C, S, S) grey values in 0..1.
         chance: source of the draws; the same state gives the same images.
 
     Returns:
-        (B, 1, S, S) grey values in 0..1.
+        (B, C, S, S) grey values in 0..1.
     """
     draws = torch.rand(len(images), 6, generator=chance) * 2 - 1
     grid = F.affine_grid(_moves(draws), list(images.shape), align_corners=False)

@@ -1,7 +1,7 @@
 """What a training step sees: rows with an image, a report, or both, and the masks drawn for them.
 
-Shapes: B rows, R with hidden patches, Q with hidden words, S pixels a side, T word pieces, K visible patches,
-F entities of the ontology.
+Shapes: B rows, R with hidden patches, Q with hidden words, C channels, S pixels a side, T word pieces,
+K visible patches, F entities of the ontology.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Batch:
     """B rows; a missing image or report is zeros, and its flag says so."""
 
     images: Tensor
-    """(B, 1, S, S) float32 grey values in 0..1."""
+    """(B, C, S, S) float32 grey values in 0..1."""
     has_image: Tensor
     """(B,) bool."""
     tokens: Tensor

@@ -1,6 +1,6 @@
 """From a corpus to the batches of one hospital: private pairs, public anchors, masks, all by seed and step.
 
-Shapes: B rows, S pixels a side, T word pieces, N patches, K visible ones.
+Shapes: B rows, C channels, S pixels a side, T word pieces, N patches, K visible ones.
 """
 
 from collections.abc import Sequence
@@ -108,7 +108,7 @@ def build_batch(
         tokenizer: the project's.
         corpus: where the rows lie.
         rows: (B,) which of them.
-        images: (B, 1, S, S) what is seen of them.
+        images: (B, C, S, S) what is seen of them.
         shown: for each row its report's sentences, by number, in the order in which they are read.
         chance: source of the masks.
     """
@@ -174,8 +174,8 @@ def lay_out(reports: Sequence[tuple[Pieces, ...]], *, max_tokens: int) -> tuple[
 
 
 def grey_values(images: npt.NDArray[np.uint8]) -> Tensor:
-    """(B, S, S) uint8 -> (B, 1, S, S) float32 in 0..1."""
-    return torch.from_numpy(images)[:, None].float() / 255
+    """(B, C, S, S) uint8 -> the same as float32 in 0..1."""
+    return torch.from_numpy(images).float() / 255
 
 
 def every_few(rows: int, share: float) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.errors import InputRefusedError
+from common.imaging.preparation import Preparation
 from common.spec.run import Spec
 from common.store import NO_IMAGE, Images, Split, Store
 from common.text.entities import EntityReader, entity_reader
@@ -27,7 +29,7 @@ class Corpus:
     """n rows; row i has image `place[i]` of `sources[source[i]]` and report `sentences[i]`, or lacks one."""
 
     sources: tuple[Images, ...]
-    """Memory-mapped (N, S, S) uint8 arrays, one per store."""
+    """Memory-mapped (N, C, S, S) uint8 arrays, one per store."""
     source: npt.NDArray[np.int64]
     place: npt.NDArray[np.int64]
     """(n,) NO_IMAGE where a report has no image."""
@@ -46,9 +48,8 @@ class Corpus:
         return np.not_equal(self.place, NO_IMAGE)
 
     def images(self, rows: npt.NDArray[np.int64]) -> Images:
-        """(len(rows), S, S) grey values; zeros where a row has no image."""
-        size = self.sources[0].shape[1]
-        gathered = np.zeros((len(rows), size, size), dtype=np.uint8)
+        """(len(rows), C, S, S) grey values; zeros where a row has no image."""
+        gathered = np.zeros((len(rows), *self.sources[0].shape[1:]), dtype=np.uint8)
         for slot, row in enumerate(rows):
             if self.place[row] != NO_IMAGE:
                 gathered[slot] = self.sources[self.source[row]][self.place[row]]
@@ -60,7 +61,7 @@ def read_corpus(
     split: Split | None,
     tokenizer: ReportTokenizer,
     *,
-    image_size: int,
+    preparation: Preparation,
     reader: EntityReader | None = None,
 ) -> Corpus:
     """Tokenise the reports of `split` (all rows when None); the images stay on disc.
@@ -69,13 +70,13 @@ def read_corpus(
         store: where the rows lie.
         split: which of them.
         tokenizer: the project's.
-        image_size: the model's, pixels a side.
+        preparation: the spec's.
         reader: reads findings in each sentence too; None where no objective asks for them.
 
     Raises:
-        InputRefusedError: the store holds images of another size than the model's.
+        InputRefusedError: the store's images were prepared otherwise.
     """
-    require_image_size(store, image_size)
+    require_preparation(store, preparation)
     rows = np.arange(len(store)) if split is None else store.rows(split)
     sections = store.sections()
     place = store.index.column("image").to_numpy().astype(np.int64)
@@ -124,19 +125,29 @@ def _pool_findings(corpora: Sequence[Corpus]) -> tuple[tuple[frozenset[int], ...
     return tuple(pooled)
 
 
-def require_image_size(store: Store, image_size: int) -> None:
-    """Refuse a store whose images have another size than the spec's model.
+def require_preparation(store: Store, preparation: Preparation) -> None:
+    """Refuse a store whose images were prepared otherwise than the spec asks.
 
     Raises:
-        InputRefusedError: they do.
+        InputRefusedError: they were.
     """
-    if store.manifest.image_size != image_size:
-        found = store.manifest.image_size
+    found = store.manifest.preparation
+    if found == preparation:
+        return
+    if found.image_size != preparation.image_size:
+        has, asked = (f"{size}x{size}" for size in (found.image_size, preparation.image_size))
         raise InputRefusedError(
-            f"store {store.name} holds {found}x{found} images, but model.image_size is {image_size}; "
-            f"ingest again with --image-size {image_size} or change the spec",
-            outward=f"store holds {found}x{found} images, not {image_size}x{image_size}",
+            f"store {store.name} holds {has} images, but model.image_size is {preparation.image_size}; "
+            f"ingest again with --image-size {preparation.image_size} or change the spec",
+            outward=f"store holds {has} images, not {asked}",
         )
+    theirs, ours = found.model_dump(mode="json"), preparation.model_dump(mode="json")
+    key = next(key for key in ours if theirs[key] != ours[key])
+    raise InputRefusedError(
+        f"store {store.name} was made with data.images.{key} = {json.dumps(theirs[key])}, "
+        f"but the spec says {json.dumps(ours[key])}; ingest again with --spec or change the spec",
+        outward=f"store was made with another data.images.{key}",
+    )
 
 
 def _read(

@@ -19,14 +19,19 @@ def square_resize(grey: Grey, size: int) -> Grey:
     Returns:
         (S, S) in [0, 1], the image in the middle.
     """
-    height, width = grey.shape
-    scale = size / max(height, width)
-    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+    rows, columns = fitted_shape(grey.shape, size)
     fitted = _resample(grey, rows, columns)
     square = np.zeros((size, size), np.float32)
     top, left = (size - rows) // 2, (size - columns) // 2
     square[top : top + rows, left : left + columns] = np.clip(fitted, 0, 1)
     return square
+
+
+def fitted_shape(shape: tuple[int, ...], size: int) -> tuple[int, int]:
+    """Rows and columns that an image of `shape` (H, W) takes of a square of side `size`."""
+    height, width = shape
+    scale = size / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def _resample(grey: Grey, rows: int, columns: int) -> Grey:

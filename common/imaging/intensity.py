@@ -9,11 +9,21 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from common.imaging.preparation import WindowName
+
 Grey = npt.NDArray[np.float32]
 """Values in [0, 1]."""
 Values = npt.NDArray[np.number]
 """Pixel values in any integer or float type."""
 WindowFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
+
+CT_WINDOWS: dict[WindowName, tuple[float, float]] = {
+    "lung": (-600, 1500),
+    "soft-tissue": (40, 400),
+    "bone": (400, 1800),
+    "brain": (40, 80),
+}
+"""Centre and width in Hounsfield units, as read every day."""
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue. Source: ITU-R BT.601."""

@@ -77,11 +77,11 @@ class VisionTransformer(nn.Module):
 
     positions: Tensor
 
-    def __init__(self, spec: ImageEncoderSpec, image_size: int) -> None:
+    def __init__(self, spec: ImageEncoderSpec, image_size: int, channels: int) -> None:
         super().__init__()
         self.patch_pixels = spec.patch_pixels
         self.width = spec.width
-        self.patch = nn.Linear(spec.patch_pixels**2, spec.width)
+        self.patch = nn.Linear(channels * spec.patch_pixels**2, spec.width)
         self.register_buffer(
             "positions", sine_positions(image_size // spec.patch_pixels, spec.width), persistent=False
         )
@@ -89,10 +89,10 @@ class VisionTransformer(nn.Module):
         self.norm = nn.LayerNorm(spec.width)
 
     def forward(self, images: Tensor, keep: Tensor | None = None) -> Tokens:
-        """Encode (B, 1, S, S) grey values in 0..1.
+        """Encode (B, C, S, S) grey values in 0..1.
 
         Args:
-            images: (B, 1, S, S).
+            images: (B, C, S, S).
             keep: (B, K) indices of the patches to see; all of them when None.
         """
         x = self.patch(patches(normalise(images), self.patch_pixels)) + self.positions
@@ -138,12 +138,12 @@ class ResNet(nn.Module):
     arXiv:1406.4729): a small finding fills few cells, and where it lies says what it is.
     """
 
-    def __init__(self, spec: ImageEncoderSpec) -> None:
+    def __init__(self, spec: ImageEncoderSpec, image_channels: int) -> None:
         super().__init__()
         self.width = spec.width
         self.patch_pixels = RESNET_STRIDE
         channels = [spec.width // 4, spec.width // 2, spec.width, spec.width]
-        self.stem = nn.Conv2d(1, channels[0], 5, 2, 2, bias=False)
+        self.stem = nn.Conv2d(image_channels, channels[0], 5, 2, 2, bias=False)
         self.pool = nn.Linear((2 + POOLING_GRID**2) * spec.width, spec.width)
         self.stem_norm = nn.GroupNorm(channels[0], channels[0])
         self.stages = nn.Sequential(
@@ -159,10 +159,10 @@ class ResNet(nn.Module):
         )
 
     def forward(self, images: Tensor, keep: Tensor | None = None) -> Tokens:
-        """Encode (B, 1, S, S) grey values in 0..1; a token is a cell of the last feature map.
+        """Encode (B, C, S, S) grey values in 0..1; a token is a cell of the last feature map.
 
         Args:
-            images: (B, 1, S, S), S a multiple of RESNET_STRIDE.
+            images: (B, C, S, S), S a multiple of RESNET_STRIDE.
             keep: (B, K) indices of the patches to see; the others are painted mean grey (Xie et al. 2022,
                 arXiv:2111.09886), and every cell still gives a token. All of them when None.
         """
@@ -228,18 +228,18 @@ def attention(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> Tensor
 
 
 def normalise(images: Tensor) -> Tensor:
-    """(B, 1, S, S) grey values -> zero mean and unit variance image by image: scanners differ in exposure."""
+    """(B, C, S, S) grey values -> zero mean and unit variance image by image: scanners differ in exposure."""
     variance, mean = torch.var_mean(images, dim=(1, 2, 3), correction=0, keepdim=True)
     return (images - mean) * (variance + FLAT_IMAGE_VARIANCE).rsqrt()
 
 
 def patches(images: Tensor, side: int) -> Tensor:
-    """(B, 1, S, S) -> (B, (S / side)^2, side^2), row by row."""
+    """(B, C, S, S) -> (B, (S / side)^2, C side^2), row by row."""
     return F.unfold(images, kernel_size=side, stride=side).transpose(1, 2)
 
 
 def paint_over(images: Tensor, keep: Tensor, side: int) -> Tensor:
-    """Zero all patches of normalised (B, 1, S, S) images but those with indices `keep` (B, K)."""
+    """Zero all patches of normalised (B, C, S, S) images but those with indices `keep` (B, K)."""
     grid = images.shape[-1] // side
     seen = torch.zeros(len(images), grid * grid, dtype=images.dtype, device=images.device)
     seen = seen.scatter(1, keep, 1.0).view(-1, 1, grid, grid)

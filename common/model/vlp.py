@@ -1,6 +1,6 @@
 """The vision-language model: two towers, a shared space, and the objectives' heads.
 
-Shapes: B rows, S pixels a side, T word pieces, E embedding width.
+Shapes: B rows, C channels, S pixels a side, T word pieces, E embedding width.
 """
 
 import torch
@@ -21,7 +21,7 @@ class VLPModel(nn.Module):
 
     def __init__(self, spec: Spec, vocabulary_size: int) -> None:
         super().__init__()
-        self.image = build_image_encoder(spec.model)
+        self.image = build_image_encoder(spec.model, spec.data.images.channels)
         self.text = TextTransformer(spec.model.text, vocabulary_size)
         self.image_projection = nn.Linear(spec.model.image.width, spec.model.embedding_width, bias=False)
         self.text_projection = nn.Linear(spec.model.text.width, spec.model.embedding_width, bias=False)
@@ -29,7 +29,7 @@ class VLPModel(nn.Module):
         self.weights = {name: getattr(spec.objectives, name).weight for name in spec.objectives.names}
 
     def embed_images(self, images: Tensor) -> Tensor:
-        """(B, 1, S, S) grey values in 0..1 -> (B, E) unit rows."""
+        """(B, C, S, S) grey values in 0..1 -> (B, E) unit rows."""
         return project(self.image_projection, self.image(images).pooled)
 
     def embed_texts(self, tokens: Tensor, mask: Tensor) -> Tensor:
@@ -89,11 +89,11 @@ def build_model(spec: Spec, vocabulary_size: int) -> VLPModel:
         return VLPModel(spec, vocabulary_size)
 
 
-def build_image_encoder(spec: ModelSpec) -> VisionTransformer | ResNet:
-    """The image tower that `spec` names."""
+def build_image_encoder(spec: ModelSpec, channels: int) -> VisionTransformer | ResNet:
+    """The image tower that `spec` names, for images of `channels` channels."""
     if spec.image.encoder == "vit":
-        return VisionTransformer(spec.image, spec.image_size)
-    return ResNet(spec.image)
+        return VisionTransformer(spec.image, spec.image_size, channels)
+    return ResNet(spec.image, channels)
 
 
 def project(projection: nn.Linear, pooled: Tensor) -> Tensor:

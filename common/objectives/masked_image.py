@@ -1,6 +1,6 @@
 """Masked image modelling: see a quarter of the patches, draw the rest.
 
-Source: He et al. 2022, arXiv:2111.06377. Shapes: B images, N patches, K visible ones, P pixels a patch.
+Source: He et al. 2022, arXiv:2111.06377. Shapes: B images, N patches, K visible ones, P values a patch.
 """
 
 import torch
@@ -22,7 +22,7 @@ class MaskedImage(Objective):
     needs = frozenset({"image_masked"})
     positions: Tensor
 
-    def __init__(self, spec: MaskedImageSpec, model: ModelSpec) -> None:
+    def __init__(self, spec: MaskedImageSpec, model: ModelSpec, channels: int) -> None:
         super().__init__()
         self.side = patch_pixels(model.image)
         self.enter = nn.Linear(model.image.width, spec.decoder_width)
@@ -34,7 +34,7 @@ class MaskedImage(Objective):
             Block(spec.decoder_width, spec.decoder_heads) for _ in range(spec.decoder_depth)
         )
         self.norm = nn.LayerNorm(spec.decoder_width)
-        self.pixels = nn.Linear(spec.decoder_width, self.side**2)
+        self.pixels = nn.Linear(spec.decoder_width, channels * self.side**2)
 
     def loss(self, views: Views, batch: Batch) -> Loss | None:
         """Mean squared error per hidden pixel, over the masked rows that have an image."""
@@ -66,7 +66,7 @@ class MaskedImage(Objective):
 
 
 def normalised_patches(images: Tensor, side: int) -> Tensor:
-    """(B, 1, S, S) -> (B, N, P) each patch with zero mean and unit variance."""
+    """(B, C, S, S) -> (B, N, P) each patch with zero mean and unit variance."""
     cut = patches(normalise(images), side)
     spread = (cut.var(dim=-1, keepdim=True, unbiased=False) + FLAT_PATCH_VARIANCE).sqrt()
     return (cut - cut.mean(dim=-1, keepdim=True)) / spread

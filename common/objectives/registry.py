@@ -16,7 +16,9 @@ Builder = Callable[[Spec, int], Objective]
 
 OBJECTIVES: dict[str, Builder] = {
     "global_contrastive": lambda spec, _: GlobalContrastive(_on(spec.objectives.global_contrastive)),
-    "masked_image": lambda spec, _: MaskedImage(_on(spec.objectives.masked_image), spec.model),
+    "masked_image": lambda spec, _: MaskedImage(
+        _on(spec.objectives.masked_image), spec.model, spec.data.images.channels
+    ),
     "masked_language": lambda spec, pieces: MaskedLanguage(
         _on(spec.objectives.masked_language), spec.model, pieces
     ),

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, model_validator
 
+from common.imaging.preparation import ImagesSpec
 from common.spec.section import Section, Share
 
 
@@ -14,6 +15,8 @@ class DataSpec(Section):
     """Pairs in a step, the anchors included."""
     anchor_pairs: NonNegativeInt
     """Pairs of the public bank in every local batch; 0 trains without a bank."""
+    images: ImagesSpec
+    """How image files become pixels."""
     tokenizer_text: Literal["public"] = "public"
     """The vocabulary comes from the bank's reports and the ontology, never from private reports."""
     sentence_share: Share = 0.5

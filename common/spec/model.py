@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
+from common.imaging.preparation import ImageSize
 from common.spec.section import Section
 
 
@@ -35,7 +36,7 @@ class TextEncoderSpec(Section):
 class ModelSpec(Section):
     """Both towers and the shared space."""
 
-    image_size: Annotated[int, Field(ge=16, le=1024)]
+    image_size: ImageSize
     embedding_width: PositiveInt = 128
     image: ImageEncoderSpec = ImageEncoderSpec()
     text: TextEncoderSpec = TextEncoderSpec()

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, NonNegativeInt, ValidationError
 
 from common.errors import ConfigurationError
+from common.imaging.preparation import Preparation
 from common.spec.data import DataSpec
 from common.spec.evaluation import EvaluationSpec
 from common.spec.federation import FederationSpec
@@ -33,6 +34,11 @@ class Spec(Section):
     privacy: PrivacySpec
     secure_aggregation: SecureAggregationSpec
     evaluation: EvaluationSpec = EvaluationSpec()
+
+    @property
+    def preparation(self) -> Preparation:
+        """How every store of this run must have been made."""
+        return Preparation(image_size=self.model.image_size, **dict(self.data.images))
 
     def canonical(self) -> bytes:
         """The same settings always give the same bytes."""

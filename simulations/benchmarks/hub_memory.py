@@ -126,7 +126,7 @@ def hub_spec(parameters: int, *, sites: int, rounds: int) -> Spec:
                 "text": {"width": width, "depth": BLOCKS // 2, "heads": HEADS, "vocabulary_size": 256},
             },
             "objectives": {"global_contrastive": {}},
-            "data": {"batch_size": 2, "anchor_pairs": 0},
+            "data": {"batch_size": 2, "anchor_pairs": 0, "images": {"burned_in": "keep"}},
             "train": {"local_steps": 1},
             "federation": {"rounds": rounds, "min_sites": sites},
             "privacy": {"mode": "none"},

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from common.imaging.preparation import Preparation
 from common.spec.run import Spec, parse_spec
 from common.store import Row, Split, write_store
 
 IMAGE_SIZE = 32
+PREPARATION = Preparation(image_size=IMAGE_SIZE, burned_in="keep")
 PAIRS = 24
 """Training pairs of one hospital."""
 REPORTS = (
@@ -33,7 +35,7 @@ def small_spec(*, sites: int, rounds: int, local_steps: int) -> Spec:
                 "text": {"width": 32, "depth": 1, "heads": 4, "max_tokens": 24, "vocabulary_size": 256},
             },
             "objectives": {"global_contrastive": {}},
-            "data": {"batch_size": 8, "anchor_pairs": 0},
+            "data": {"batch_size": 8, "anchor_pairs": 0, "images": {"burned_in": "keep"}},
             "train": {"local_steps": local_steps, "precision": "fp32", "threads": 1},
             "federation": {"rounds": rounds, "min_sites": sites},
             "privacy": {"mode": "none"},
@@ -49,7 +51,9 @@ def small_stores(folder: Path, *, sites: int) -> dict[str, Path]:
     stores = {f"site-{number:02d}": folder / f"site-{number:02d}" for number in range(1, sites + 1)}
     for number, (name, store) in enumerate(stores.items()):
         noise = np.random.default_rng(number)
-        write_store(store, name=name, image_size=IMAGE_SIZE, rows=[_row(i, noise) for i in range(PAIRS + 2)])
+        write_store(
+            store, name=name, preparation=PREPARATION, rows=[_row(i, noise) for i in range(PAIRS + 2)]
+        )
     return stores
 
 
@@ -59,7 +63,7 @@ def _row(number: int, noise: np.random.Generator) -> Row:
         instance=f"i{number}",
         study=f"s{number}",
         patient=f"p{number}",
-        image=noise.integers(0, 256, (IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8),
+        image=noise.integers(0, 256, (1, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8),
         modality="CR",
         view="PA",
         split=others.get(number, "train"),

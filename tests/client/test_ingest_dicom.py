@@ -15,16 +15,27 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels.processing import apply_modality_lut, apply_voi, apply_windowing
 from pydicom.uid import UID, JPEGBaseline8Bit
 
-from client.ingest.dicom import DicomImage, read_image, render, scan
+from client.ingest.images import Picture, read_images, scan
+from client.ingest.images.dicom import render
 from client.ingest.rejected import Reason
+from common.imaging.preparation import Preparation
 
 HOUNSFIELD = {"RescaleSlope": 1, "RescaleIntercept": -1024, "WindowCenter": -600, "WindowWidth": 1500}
 
 
-def pixels_of(path: Path, size: int = 48) -> np.ndarray:
-    image = read_image(path, size=size)
-    assert isinstance(image, DicomImage), image
-    return image.pixels
+SMALL = Preparation(image_size=16, burned_in="keep")
+NATURAL = Preparation(image_size=48, burned_in="keep")
+"""Of the size of `ramp()`."""
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    picture = read_images(path, NATURAL)
+    assert isinstance(picture, Picture), picture
+    return picture.frames[0, 0]
+
+
+def shown(dataset: Dataset, *, modality: str, frame: int = 0) -> np.ndarray:
+    return render(dataset, modality=modality, frame=frame).channels[0]
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: UID(syntax).name)
@@ -45,7 +56,7 @@ def test_monochrome1_is_the_negative_of_monochrome2(tmp_path: Path, modality: st
 def test_the_first_of_several_windows_counts() -> None:
     lower_end_middle_upper_end = np.array([[-326, 424, 1174]], np.int16)
     windows = {"WindowCenter": [-600, 40], "WindowWidth": [1500, 400], "VOILUTFunction": "LINEAR_EXACT"}
-    seen = render(dataset(lower_end_middle_upper_end, **HOUNSFIELD | windows), modality="CT")
+    seen = shown(dataset(lower_end_middle_upper_end, **HOUNSFIELD | windows), modality="CT")
     assert_allclose(seen, [[0, 0.5, 1]])
 
 
@@ -55,27 +66,30 @@ def test_ct_without_a_usable_window_gets_the_one_for_soft_tissue(bad_width: floa
     if bad_width is None:
         del attributes["WindowWidth"]
     liver = dataset(np.full((4, 4), 1024 + 40, np.int16), **attributes)
-    assert render(liver, modality="CT")[0, 0] == pytest.approx(0.5, abs=0.01)
+    assert shown(liver, modality="CT")[0, 0] == pytest.approx(0.5, abs=0.01)
 
 
 def test_a_hot_pixel_does_not_darken_a_radiograph_without_a_window() -> None:
     chest = ramp(100, 100, white=1000)
     chest[0, 0] = 60000
-    seen = render(dataset(chest, Modality="CR"), modality="CR")
+    seen = shown(dataset(chest, Modality="CR"), modality="CR")
     assert seen[50, 50] == pytest.approx(0.5, abs=0.02)
 
 
 def test_colour_becomes_its_luminance() -> None:
     red_green_blue = np.zeros((1, 3, 3), np.uint8)
     red_green_blue[0, [0, 1, 2], [0, 1, 2]] = 255
-    assert_allclose(render(dataset(red_green_blue), modality="US")[0], [0.299, 0.587, 0.114], atol=1e-6)
+    assert_allclose(shown(dataset(red_green_blue), modality="US")[0], [0.299, 0.587, 0.114], atol=1e-6)
 
 
 @pytest.mark.parametrize(("frames", "middle"), [(1, 0), (2, 1), (5, 2)])
-def test_of_several_frames_the_middle_one_is_kept(frames: int, middle: int) -> None:
+def test_of_several_frames_the_middle_one_is_kept(tmp_path: Path, frames: int, middle: int) -> None:
     film = np.stack([np.full((4, 4), 10 * number, np.uint8) for number in range(frames)])
-    seen = render(dataset(film, NumberOfFrames=frames), modality="US")
-    assert_allclose(seen, 10 * middle / 255, atol=1e-6)
+    path = write_dicom(tmp_path / "a.dcm", film, NumberOfFrames=frames, Modality="US")
+    picture = read_images(path, SMALL)
+    assert isinstance(picture, Picture)
+    assert picture.numbers == (middle,)
+    assert_array_equal(picture.frames, 10 * middle)
 
 
 def test_a_window_in_the_frame_s_functional_group_counts() -> None:
@@ -86,7 +100,9 @@ def test_a_window_in_the_frame_s_functional_group_counts() -> None:
         voi.WindowCenter, voi.WindowWidth, voi.VOILUTFunction = center, 100, "LINEAR_EXACT"
         group.FrameVOILUTSequence = [voi]
         groups.append(group)
-    seen = render(dataset(film, NumberOfFrames=3, PerFrameFunctionalGroupsSequence=groups), modality="MR")
+    seen = shown(
+        dataset(film, NumberOfFrames=3, PerFrameFunctionalGroupsSequence=groups), modality="MR", frame=1
+    )
     assert_allclose(seen, 0.5)
 
 
@@ -97,7 +113,7 @@ def test_a_lookup_table_gives_what_pydicom_gives() -> None:
     item["LUTData"].VR = "US"
     made = dataset(ramp(white=600), VOILUTSequence=[item])
     expected = apply_voi(made.pixel_array, made) / 4095
-    assert_allclose(render(made, modality="CR"), expected, atol=1e-6)
+    assert_allclose(shown(made, modality="CR"), expected, atol=1e-6)
 
 
 REFERENCE_FILES = ["CT_small.dcm", "MR_small.dcm", "MR_small_bigendian.dcm", "693_J2KI.dcm"]
@@ -111,7 +127,7 @@ def test_windows_are_pydicom_s_on_its_own_files(name: str, function: str) -> Non
     values = apply_modality_lut(made.pixel_array, made)
     lowest, highest = _range_of_pydicom(made)
     expected = (apply_windowing(values, made) - lowest) / (highest - lowest)
-    assert_allclose(render(made, modality=made.Modality), expected, atol=1e-5)
+    assert_allclose(shown(made, modality=made.Modality), expected, atol=1e-5)
 
 
 def _range_of_pydicom(made: Dataset) -> tuple[float, float]:
@@ -130,9 +146,9 @@ def test_a_file_cut_anywhere_is_refused_or_whole(tmp_path: Path, syntax: str) ->
     cut_path = tmp_path / "cut.dcm"
     for length in range(0, len(whole) - 1, max(1, len(whole) // 40)):
         cut_path.write_bytes(whole[:length])
-        found = read_image(cut_path, size=48)
-        if isinstance(found, DicomImage):
-            assert_array_equal(found.pixels, expected)
+        found = read_images(cut_path, NATURAL)
+        if isinstance(found, Picture):
+            assert_array_equal(found.frames[0, 0], expected)
         elif length > len(whole) - 200 and syntax in NATIVE:
             assert found == Reason.TRUNCATED
 
@@ -144,7 +160,7 @@ def test_a_jpeg_stream_cut_inside_a_whole_file_is_not_filled_with_grey(tmp_path:
     stream = next(generate_frames(made.PixelData, number_of_frames=1)).rstrip(b"\0")
     made.PixelData = encapsulate([stream[: int(len(stream) * share)]])
     made.save_as(path, enforce_file_format=True)
-    assert read_image(path, size=48) == Reason.TRUNCATED
+    assert read_images(path, NATURAL) == Reason.TRUNCATED
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +176,7 @@ def test_no_damage_makes_reading_raise(explicit_file: Path, edits: list[tuple[in
         content[position % len(content)] = value
     damaged = explicit_file.with_name("damaged.dcm")
     damaged.write_bytes(content)
-    assert isinstance(read_image(damaged, size=16), DicomImage | Reason)
+    assert isinstance(read_images(damaged, SMALL), Picture | Reason)
 
 
 @pytest.mark.parametrize(
@@ -183,20 +199,18 @@ def test_what_a_header_lacks_is_named(tmp_path: Path, attributes: dict[str, obje
         else:
             setattr(made, keyword, value)
     made.save_as(tmp_path / "a.dcm", enforce_file_format=True)
-    assert read_image(tmp_path / "a.dcm", size=16) == reason
+    assert read_images(tmp_path / "a.dcm", SMALL) == reason
 
 
 def test_objects_that_are_no_images_are_named(tmp_path: Path) -> None:
-    assert (
-        read_image(Path(str(get_testdata_file("test-SR.dcm", download=False))), size=16) == Reason.NO_PIXELS
-    )
+    assert read_images(Path(str(get_testdata_file("test-SR.dcm", download=False))), SMALL) == Reason.NO_PIXELS
     made = dataset(ramp())
     del made.PixelData
     made.save_as(tmp_path / "a.dcm", enforce_file_format=True)
-    assert read_image(tmp_path / "a.dcm", size=16) == Reason.TRUNCATED
+    assert read_images(tmp_path / "a.dcm", SMALL) == Reason.TRUNCATED
     (tmp_path / "b.dcm").write_bytes(b"")
-    assert read_image(tmp_path / "b.dcm", size=16) == Reason.NOT_DICOM
-    assert read_image(tmp_path / "absent.dcm", size=16) == Reason.UNREADABLE
+    assert read_images(tmp_path / "b.dcm", SMALL) == Reason.NOT_DICOM
+    assert read_images(tmp_path / "absent.dcm", SMALL) == Reason.UNREADABLE
 
 
 def test_a_syntax_without_a_decoder_is_named(tmp_path: Path) -> None:
@@ -204,12 +218,12 @@ def test_a_syntax_without_a_decoder_is_named(tmp_path: Path) -> None:
     made.PixelData = encapsulate([b"\0" * 100])
     made.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.102"
     made.save_as(tmp_path / "video.dcm", enforce_file_format=True)
-    assert read_image(tmp_path / "video.dcm", size=16) == Reason.UNSUPPORTED_SYNTAX
+    assert read_images(tmp_path / "video.dcm", SMALL) == Reason.UNSUPPORTED_SYNTAX
 
 
 def test_free_text_in_coded_fields_does_not_enter_the_header(tmp_path: Path) -> None:
-    image = read_image(write_dicom(tmp_path / "a.dcm", ViewPosition="DOE JANE", Modality="DOE"), size=16)
-    assert isinstance(image, DicomImage)
+    image = read_images(write_dicom(tmp_path / "a.dcm", ViewPosition="DOE JANE", Modality="DOE"), SMALL)
+    assert isinstance(image, Picture)
     assert (image.header.view, image.header.modality) == ("", "")
 
 
@@ -221,7 +235,7 @@ def test_no_warning_quotes_a_header_value(tmp_path: Path, capfd: pytest.CaptureF
         )
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        read_image(path, size=16)
+        read_images(path, SMALL)
     assert seen == []
     assert capfd.readouterr() == ("", "")
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.ingest.dicom import Header
+from client.ingest.images.header import Header
 from client.ingest.pairing import FileNames, identify, pair
 from client.ingest.placement import place
 from client.ingest.pseudonyms import Pseudonyms

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from client.ingest.dicom import Header
+from client.ingest.images.header import Header
 from client.ingest.pairing import identify, pair
 from client.ingest.rejected import Reason, Refusal
 from client.ingest.reports import open_reports

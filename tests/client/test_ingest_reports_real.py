@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from client.ingest.dicom import Header
+from client.ingest.images.header import Header
 from client.ingest.pairing import pair
 from client.ingest.reports import Opened, open_reports
 from common.text.sections import parse_sections

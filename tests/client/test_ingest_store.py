@@ -14,15 +14,17 @@ from client.ingest.build import Source, Target, ingest, survey
 from client.ingest.pseudonyms import Pseudonyms
 from client.ingest.rejected import REJECTED
 from common.errors import ConfigurationError, InputRefusedError
+from common.imaging.preparation import Preparation
 from common.store import Store
 
 SECRET = Pseudonyms(b"s" * 32)
+PREPARATION = Preparation(image_size=32, burned_in="keep")
 
 
 def build_store(
     dicom: Path, reports: list[Path], store: Path, *, workers: int = 1, secret: Pseudonyms = SECRET
 ) -> Account:
-    source, target = Source(dicom, reports), Target(store, "lakeside", 32)
+    source, target = Source(dicom, reports), Target(store, "lakeside", PREPARATION)
     return ingest(survey(source, target), target, secret, workers=workers)
 
 
@@ -73,9 +75,9 @@ def test_pixels_follow_their_instance(lakeside: tuple[Path, Path], built: tuple[
     store = Store(built[0])
     row = list(store.column("instance")).index(SECRET.instance("1.2.3.1"))
     image = store.images[store.column("image")[row]]
-    expected = build.read_image(lakeside[0] / "ACC3" / "IM1.dcm", size=32)
+    expected = build.read_images(lakeside[0] / "ACC3" / "IM1.dcm", PREPARATION)
     assert not isinstance(expected, build.Reason)
-    np.testing.assert_array_equal(image, expected.pixels)
+    np.testing.assert_array_equal(image, expected.frames[0])
 
 
 def test_the_same_input_gives_the_same_bytes_whatever_the_workers(
@@ -149,7 +151,7 @@ def test_a_file_name_that_is_not_utf8_is_still_listed(tmp_path: Path) -> None:
 def test_a_report_file_inside_the_image_folder_is_no_failed_image(tmp_path: Path) -> None:
     write_dicom(tmp_path / "a.dcm")
     reports = write_reports(tmp_path / "reports.csv", [])
-    target = Target(tmp_path.with_name(f"{tmp_path.name}-store"), "lakeside", 32)
+    target = Target(tmp_path.with_name(f"{tmp_path.name}-store"), "lakeside", PREPARATION)
     assert [path.name for path in survey(Source(tmp_path, [reports]), target).files] == ["a.dcm"]
 
 
@@ -210,16 +212,10 @@ def test_a_full_disk_is_said_plainly(
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("size", [15, 1025, -1])
-def test_an_image_size_out_of_range_is_refused(size: int) -> None:
-    with pytest.raises(ConfigurationError, match="16 to 1024"):
-        Target(Path("store"), "lakeside", size)
-
-
 @pytest.mark.parametrize("name", ["", "-x", "a/b", "a b", "x" * 64, "a\n"])
 def test_a_name_that_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match="letters"):
-        Target(Path("store"), name, 64)
+        Target(Path("store"), name, PREPARATION)
 
 
 def test_an_accession_of_two_patients_names_two_studies(tmp_path: Path) -> None:
@@ -229,3 +225,23 @@ def test_an_accession_of_two_patients_names_two_studies(tmp_path: Path) -> None:
         made.save_as(tmp_path / "dicom" / f"{number}.dcm", enforce_file_format=True)
     build_store(tmp_path / "dicom", [], tmp_path / "store")
     assert len(set(Store(tmp_path / "store").column("study"))) == 2
+
+
+def test_a_film_becomes_a_row_for_each_chosen_frame(tmp_path: Path) -> None:
+    film = np.stack([np.full((8, 8), 10 * number, np.uint8) for number in range(6)])
+    write_dicom(tmp_path / "dicom" / "film.dcm", film, NumberOfFrames=6, Modality="US")
+    write_dicom(tmp_path / "dicom" / "still.dcm", instance="1.2.9")
+    preparation = PREPARATION.model_copy(update={"frames": 3})
+    target = Target(tmp_path / "store", "lakeside", preparation)
+    counts = ingest(survey(Source(tmp_path / "dicom"), target), target, SECRET, workers=1)
+    store = Store(tmp_path / "store")
+    assert counts.images.without_report == 2
+    assert sorted(store.column("frame")) == [0, 1, 3, 5]
+    film_rows = store.column("modality") == "US"
+    assert len(set(store.column("instance")[film_rows])) == 1
+    assert store.images[store.column("image")[film_rows].astype(int)].max(axis=(1, 2, 3)).tolist() == [
+        10,
+        30,
+        50,
+    ]
+    assert [marks["source_frames"] for marks in store.column("marks")[film_rows]] == [6, 6, 6]

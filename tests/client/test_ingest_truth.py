@@ -8,6 +8,7 @@ from client.ingest.build import Source, Target, ingest, survey
 from client.ingest.pseudonyms import Pseudonyms
 from client.ingest.truth import Truth, join_truth
 from common.errors import ConfigurationError, InputRefusedError
+from common.imaging.preparation import Preparation
 from common.store import Store, write_labels
 
 SECRET = Pseudonyms(b"s" * 32)
@@ -17,7 +18,7 @@ SECRET = Pseudonyms(b"s" * 32)
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("truth")
     dicom, reports = hospital(folder, patients=3)
-    target = Target(folder / "store", "lakeside", 16)
+    target = Target(folder / "store", "lakeside", Preparation(image_size=16, burned_in="keep"))
     ingest(survey(Source(dicom, [reports]), target), target, SECRET, workers=1)
     return Store(folder / "store")
 

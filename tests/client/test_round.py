@@ -10,7 +10,7 @@ import pytest
 import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from numpy.testing import assert_allclose, assert_array_equal
-from tiny import IMAGE_SIZE, SITES, first_instruction, node_config, tiny_spec, tiny_store
+from tiny import IMAGE_SIZE, PREPARATION, SITES, first_instruction, node_config, tiny_spec, tiny_store
 
 from client.app import app
 from client.round import Site, check_instruction, open_site, receive_model, train_locally, weighted_delta
@@ -278,9 +278,9 @@ def test_what_is_wrong_inside_is_told_outside_without_a_path(
 
 
 def without_training_rows(folder: Path) -> Store:
-    image = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    image = np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     rows = [Row("i", "s", "p", image, "CR", "PA", "test", {"findings": "Clear."})]
-    write_store(folder, name="empty", image_size=IMAGE_SIZE, rows=rows)
+    write_store(folder, name="empty", preparation=PREPARATION, rows=rows)
     return Store(folder)
 
 
@@ -337,11 +337,11 @@ def test_a_hospital_counts_as_the_spec_says_and_within_the_bound(
 def test_a_hospital_without_validation_patients_trains_all_the_same(
     project: Project, stores: dict[str, Store], bank: Store, tmp_path: Path
 ) -> None:
-    image = np.random.default_rng(0).integers(0, 255, (IMAGE_SIZE, IMAGE_SIZE)).astype(np.uint8)
+    image = np.random.default_rng(0).integers(0, 255, (1, IMAGE_SIZE, IMAGE_SIZE)).astype(np.uint8)
     rows = [
         Row(f"i{n}", f"s{n}", f"p{n}", image, "CR", "", "train", {"findings": "Clear."}) for n in range(3)
     ]
-    write_store(tmp_path / "small", name="small", image_size=IMAGE_SIZE, rows=rows)
+    write_store(tmp_path / "small", name="small", preparation=PREPARATION, rows=rows)
     node = node_config(project, stores, "east", bank) | {"store": str(tmp_path / "small")}
     answer = Answer.from_records(ask(node, first_instruction(project).to_records()).content)
     assert lanes_of(answer, project)["validation/masked_image/rows"] == 0
@@ -352,7 +352,7 @@ def test_a_hospital_of_images_or_reports_alone_takes_part(
     project: Project, stores: dict[str, Store], bank: Store, tmp_path: Path, kept: str
 ) -> None:
     source = stores["east"]
-    assert len(read_corpus(source, None, project.tokenizer, image_size=IMAGE_SIZE)) == len(source)
+    assert len(read_corpus(source, None, project.tokenizer, preparation=PREPARATION)) == len(source)
     rows = [
         Row(
             f"i{n}",
@@ -366,7 +366,7 @@ def test_a_hospital_of_images_or_reports_alone_takes_part(
         )
         for n in range(12)
     ]
-    write_store(tmp_path / kept, name=kept, image_size=IMAGE_SIZE, rows=rows)
+    write_store(tmp_path / kept, name=kept, preparation=PREPARATION, rows=rows)
     node = node_config(project, stores, "east", bank) | {"store": str(tmp_path / kept)}
     lanes = lanes_of(Answer.from_records(ask(node, first_instruction(project).to_records()).content), project)
     # The two anchors of each of the two steps are whole pairs.

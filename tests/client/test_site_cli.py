@@ -3,9 +3,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+import tomli_w
 from ingest_samples import hospital
+from tiny import settings
 
 from client.cli import main
+from common.spec.run import read_spec
 from common.store import Store
 
 
@@ -16,7 +19,18 @@ def lakeside(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dicom, reports = hospital(folder)
     with pytest.MonkeyPatch.context() as patch:
         arguments = ["--dicom", dicom, "--reports", reports, "--store", folder / "store"]
-        arguments += ["--name", "lakeside", "--image-size", "16", "--home", folder / "home", "--workers", "1"]
+        arguments += [
+            "--name",
+            "lakeside",
+            "--image-size",
+            "16",
+            "--burned-in",
+            "keep",
+            "--home",
+            folder / "home",
+            "--workers",
+            "1",
+        ]
         assert run(patch, "ingest", *arguments) == 0
     return folder
 
@@ -35,6 +49,7 @@ def test_ingest_tells_where_everything_went(
     monkeypatch.setenv("FEDVLP_HOME", str(lakeside / "home"))
     store = tmp_path / "store"
     arguments = ["--dicom", lakeside / "dicom", "--name", "lakeside", "--store", store, "--image-size", "16"]
+    arguments += ["--burned-in", "keep"]
     assert run(monkeypatch, "ingest", *arguments, "--reports", lakeside / "reports.csv") == 0
     shown = capsys.readouterr()
     assert shown.out.splitlines() == [
@@ -54,7 +69,16 @@ def test_several_report_files_may_follow_one_option(
     halves[0].write_text("".join(lines[:3]))
     halves[1].write_text("".join([lines[0], *lines[3:]]))
     arguments = ["--dicom", lakeside / "dicom", "--reports", *halves, "--store", tmp_path / "store"]
-    arguments += ["--name", "lakeside", "--image-size", "16", "--home", lakeside / "home"]
+    arguments += [
+        "--name",
+        "lakeside",
+        "--image-size",
+        "16",
+        "--burned-in",
+        "keep",
+        "--home",
+        lakeside / "home",
+    ]
     assert run(monkeypatch, "ingest", *arguments) == 0
     assert capsys.readouterr().out.startswith("lakeside: 6 pairs")
     assert Store(tmp_path / "store").digest() == Store(lakeside / "store").digest()
@@ -95,6 +119,7 @@ def test_label_tells_how_many_rows_it_matched(
         ({"--dicom": "absent"}, 2, "is not a folder"),
         ({"--dicom": "home"}, 3, "no DICOM image under"),
         ({"--image-size": "15"}, 2, "outside 16 to 1024"),
+        ({"--spec": "spec.toml"}, 2, "leave out --image-size and --burned-in"),
         ({"--reports": "absent.csv"}, 2, "No such file"),
         ({"--store": "reports.csv"}, 2, "is a file"),
         ({"--store": "home"}, 2, "exists and is not a store"),
@@ -114,6 +139,7 @@ def test_a_mistake_is_one_line_and_the_contract_s_exit_code(
 ) -> None:
     monkeypatch.chdir(lakeside)
     usual = {"--dicom": "dicom", "--reports": "reports.csv", "--store": str(tmp_path / "new"), "--name": "x"}
+    usual |= {"--burned-in": "mask"}
     arguments = [part for pair in (usual | {"--home": "home"} | changes).items() for part in pair]
     before = {path: path.stat().st_mtime_ns for path in sorted(lakeside.rglob("*"))}
     assert run(monkeypatch, "ingest", *arguments) == code
@@ -136,3 +162,26 @@ def test_a_folder_that_is_no_store_is_said_plainly(
     monkeypatch.chdir(lakeside)
     assert run(monkeypatch, *command) == 3
     assert "is not a store" in capsys.readouterr().err
+
+
+def test_what_becomes_of_text_in_the_pixels_must_be_said(
+    lakeside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--dicom", lakeside / "dicom", "--store", tmp_path / "new", "--name", "x"]
+    assert run(monkeypatch, "ingest", *arguments, "--home", lakeside / "home") == 2
+    assert "--burned-in mask, reject or keep" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_spec_says_how_images_are_prepared(
+    lakeside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = settings(model__image_size=24, data__images={"burned_in": "keep", "ct_windows": ["lung", "bone"]})
+    spec = tmp_path / "spec.toml"
+    spec.write_bytes(tomli_w.dumps(told).encode())
+    arguments = ["--dicom", lakeside / "dicom", "--store", tmp_path / "new", "--name", "x", "--spec", spec]
+    arguments += ["--home", lakeside / "home", "--workers", 1]
+    assert run(monkeypatch, "ingest", *arguments) == 0
+    made = Store(tmp_path / "new")
+    assert made.manifest.preparation == read_spec(spec).preparation
+    assert made.images.shape[1:] == (2, 24, 24)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
-from tiny import IMAGE_SIZE, tiny_spec
+from tiny import IMAGE_SIZE, PREPARATION, tiny_spec
 from torch import Tensor
 
 from common.data.batch import Batch
@@ -58,7 +58,7 @@ def test_private_rows_come_first_and_anchors_fill_the_rest(batches: Batches, cor
     assert plain.at(0).study[:4].max() <= corpus.study.max() < plain.at(0).study[4:].min()
     private = {image.tobytes() for image in corpus.images(np.arange(len(corpus)))}
     for step in range(3):
-        shown = (plain.at(step).images[:, 0] * 255).round().byte().numpy()
+        shown = (plain.at(step).images * 255).round().byte().numpy()
         assert [image.tobytes() in private for image in shown] == [True] * 4 + [False] * 2
 
 
@@ -149,7 +149,7 @@ def test_reports_are_laid_out_between_their_marks(reports: list[list[list[int]]]
 
 
 def test_grey_values_run_from_zero_to_one() -> None:
-    images = grey_values(np.array([[[0, 51], [102, 255]]], dtype=np.uint8))
+    images = grey_values(np.array([[[[0, 51], [102, 255]]]], dtype=np.uint8))
     assert images.shape == (1, 1, 2, 2)
     assert images.flatten().tolist() == pytest.approx([0, 0.2, 0.4, 1])
 
@@ -187,7 +187,7 @@ def test_a_missing_image_is_black_and_a_missing_report_is_bare(batches: Batches,
 def test_findings_are_what_the_shown_text_states(project: Project, stores: dict[str, Store]) -> None:
     spec = tiny_spec(objectives__global_contrastive={"targets": "entities"}, data__sentence_share=0.5)
     corpus = read_corpus(
-        stores["east"], "train", project.tokenizer, image_size=IMAGE_SIZE, reader=reader_of(spec)
+        stores["east"], "train", project.tokenizer, preparation=PREPARATION, reader=reader_of(spec)
     )
     batches = Batches(tiny_spec(data__anchor_pairs=0), project.tokenizer, corpus, None, "east")
     names = [entity.name for entity in load_ontology().entities]

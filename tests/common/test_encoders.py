@@ -32,10 +32,12 @@ SPECS = [
 both_towers = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.encoder)
 
 
-def tower(spec: ImageEncoderSpec) -> VisionTransformer | ResNet:
+def tower(spec: ImageEncoderSpec, channels: int = 1) -> VisionTransformer | ResNet:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        built = (VisionTransformer(spec, SIZE) if spec.encoder == "vit" else ResNet(spec)).eval()
+        built = (
+            VisionTransformer(spec, SIZE, channels) if spec.encoder == "vit" else ResNet(spec, channels)
+        ).eval()
     stir(built)
     return built
 
@@ -51,6 +53,16 @@ def reader() -> TextTransformer:
         built = TextTransformer(spec, 40).eval()
     stir(built)
     return built
+
+
+@both_towers
+def test_every_channel_is_seen(spec: ImageEncoderSpec) -> None:
+    see = tower(spec, channels=3)
+    picture = torch.rand(1, 3, SIZE, SIZE, generator=generator(0, "images"))
+    for channel in range(3):
+        other = picture.clone()
+        other[:, channel] = other[:, channel].flip(-1)
+        assert not torch.allclose(see(picture).pooled, see(other).pooled, atol=1e-3)
 
 
 @both_towers
@@ -203,14 +215,14 @@ def test_every_cell_has_a_position_of_its_own(grid: int, width: int) -> None:
 
 
 def test_a_resnet_sees_past_the_contrast_of_a_scanner() -> None:
-    tower = ResNet(ImageEncoderSpec(encoder="resnet", width=16, depth=1))
+    tower = ResNet(ImageEncoderSpec(encoder="resnet", width=16, depth=1), 1)
     stir(tower)
     images = torch.rand(3, 1, SIZE, SIZE, generator=generator(2))
     torch.testing.assert_close(tower(images).pooled, tower(0.2 + 0.5 * images).pooled, rtol=0, atol=5e-3)
 
 
 def test_a_resnet_knows_where_in_the_image_something_lies() -> None:
-    tower = ResNet(ImageEncoderSpec(encoder="resnet", width=16, depth=1))
+    tower = ResNet(ImageEncoderSpec(encoder="resnet", width=16, depth=1), 1)
     stir(tower)
     images = torch.zeros(2, 1, SIZE, SIZE)
     images[0, :, :8, :8], images[1, :, 16:24, 16:24] = 1.0, 1.0

@@ -191,7 +191,7 @@ def masked_views(x: Tensor) -> Views:
 
 def predictor_of_zeros(batch: Batch) -> float:
     """The masked-image loss of a decoder that always answers zero."""
-    objective = MaskedImage(MaskedImageSpec(decoder_width=8, decoder_heads=2), tiny_spec().model)
+    objective = MaskedImage(MaskedImageSpec(decoder_width=8, decoder_heads=2), tiny_spec().model, 1)
     torch.nn.init.zeros_(objective.pixels.weight)
     torch.nn.init.zeros_(objective.pixels.bias)
     assert batch.visible_patches is not None

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from common.errors import InputRefusedError, IntegrityError
+from common.imaging.preparation import Preparation
 from common.store import IMAGES, INDEX, LABELS, MANIFEST, NO_IMAGE, Row, Store, write_labels, write_store
 
-SIZE = 4
+SIZE = 16
+PREPARATION = Preparation(image_size=SIZE, burned_in="keep")
 
 
 def row(number: int, *, image: bool = True, split: str = "train", text: str = "clear") -> Row:
@@ -19,7 +21,7 @@ def row(number: int, *, image: bool = True, split: str = "train", text: str = "c
         instance=f"i{number}" if image else "",
         study=f"s{number}",
         patient=f"p{number}",
-        image=np.full((SIZE, SIZE), number, np.uint8) if image else None,
+        image=np.full((1, SIZE, SIZE), number, np.uint8) if image else None,
         modality="CR",
         view="PA",
         split=split,  # type: ignore[arg-type]
@@ -28,7 +30,7 @@ def row(number: int, *, image: bool = True, split: str = "train", text: str = "c
 
 
 def stored(folder: Path, rows: list[Row]) -> Store:
-    write_store(folder, name="lakeside", image_size=SIZE, rows=iter(rows))
+    write_store(folder, name="lakeside", preparation=PREPARATION, rows=iter(rows))
     return Store(folder)
 
 
@@ -95,7 +97,12 @@ def test_a_store_whose_writing_failed_is_no_store(tmp_path: Path) -> None:
     stored(tmp_path, [row(1)])
     wrong = row(2)
     with pytest.raises(InputRefusedError, match="expected"):
-        write_store(tmp_path, name="lakeside", image_size=SIZE + 1, rows=[wrong])
+        write_store(
+            tmp_path,
+            name="lakeside",
+            preparation=PREPARATION.model_copy(update={"image_size": SIZE + 1}),
+            rows=[wrong],
+        )
     with pytest.raises(InputRefusedError, match="is not a store"):
         Store(tmp_path)
 
@@ -135,5 +142,5 @@ def test_an_index_that_is_damaged_or_absent_is_refused(tmp_path: Path) -> None:
 
 def test_a_store_of_reports_alone_opens(tmp_path: Path) -> None:
     store = stored(tmp_path, [row(1, image=False)])
-    assert store.images.shape == (0, SIZE, SIZE)
+    assert store.images.shape == (0, 1, SIZE, SIZE)
     assert store.column("image").tolist() == [NO_IMAGE]

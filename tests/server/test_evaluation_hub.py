@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from tiny import IMAGE_SIZE, SITES, tiny_spec, tiny_store
+from tiny import IMAGE_SIZE, PREPARATION, SITES, tiny_spec, tiny_store
 from torch import Tensor
 
 from common.evaluation.zero_shot import NOT_LABELLED
@@ -134,20 +134,20 @@ def test_a_store_without_labels_is_judged_by_retrieval_alone(project: Project, t
 
 
 def test_one_held_out_pair_has_nothing_to_be_told_from(project: Project, tmp_path: Path) -> None:
-    image = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    image = np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     row = Row("i", "s", "p", image, "CR", "PA", "test", {"findings": "Clear."})
-    write_store(tmp_path / "one", name="one", image_size=IMAGE_SIZE, rows=[row])
+    write_store(tmp_path / "one", name="one", preparation=PREPARATION, rows=[row])
     scores = Evaluator(project, {"east": tmp_path / "one"}).judge(weights_of(project.fresh_model()))
     assert scores.retrieval == ()
 
 
 def test_truth_is_asked_of_labelled_images_of_the_named_sites_only(tmp_path: Path) -> None:
     def row(number: int, *, image: bool) -> Row:
-        pixels = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8) if image else None
+        pixels = np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), np.uint8) if image else None
         return Row(f"i{number}", f"s{number}", f"p{number}", pixels, "CR", "", "test", {"findings": "x"})
 
     rows = [row(0, image=True), row(1, image=False), row(2, image=True), row(3, image=True)]
-    write_store(tmp_path, name="east", image_size=IMAGE_SIZE, rows=rows)
+    write_store(tmp_path, name="east", preparation=PREPARATION, rows=rows)
     labels = {"row": pa.array([0, 1, 2], pa.int32()), "opacity": ["1", "1", "0"]}
     write_labels(tmp_path, pa.table(labels))
     store, task = Store(tmp_path), tiny_spec().evaluation.zero_shot[0]

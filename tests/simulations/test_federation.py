@@ -17,7 +17,16 @@ from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file
-from tiny import IMAGE_SIZE, SITES, first_instruction, node_config, settings, tiny_spec, tiny_store
+from tiny import (
+    IMAGE_SIZE,
+    PREPARATION,
+    SITES,
+    first_instruction,
+    node_config,
+    settings,
+    tiny_spec,
+    tiny_store,
+)
 
 from client.app import train as train_as_approved
 from client.round import open_site, train_locally
@@ -397,9 +406,9 @@ def test_a_store_with_a_flipped_byte_is_refused(place: Place, cli: Cli, name: st
 
 
 def test_a_store_without_training_rows_is_refused(place: Place, cli: Cli) -> None:
-    image = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    image = np.zeros((1, IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     row = Row("i", "s", "p", image, "CR", "PA", "test", {"findings": "Clear."})
-    write_store(place.out / "south", name="south", image_size=IMAGE_SIZE, rows=[row])
+    write_store(place.out / "south", name="south", preparation=PREPARATION, rows=[row])
     mixed = replace(place, stores=place.stores | {"south": Store(place.out / "south")})
     code, line = refused(place, cli, *mixed.arguments())
     assert code == 3

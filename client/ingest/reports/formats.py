@@ -6,7 +6,7 @@ from functools import partial
 from os.path import relpath
 from pathlib import Path
 
-from client.ingest.dicom import scan
+from client.ingest.images.listing import scan
 from client.ingest.rejected import Reason, Refusal
 from client.ingest.reports.chexpert import is_chexpert, read_chexpert
 from client.ingest.reports.fhir import is_fhir, read_fhir

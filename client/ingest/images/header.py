@@ -1,0 +1,74 @@
+"""Who an image shows and what kind of image it is, as far as pairing and the store need to know."""
+
+from dataclasses import dataclass
+
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+
+from client.ingest.rejected import Reason
+
+RADIOGRAPHS = frozenset({"CR", "DX", "MG", "RF", "RG", "XA", "PX", "IO"})
+MODALITIES = RADIOGRAPHS | {
+    *("CT", "MR", "US", "NM", "PT", "ES", "XC", "GM", "SM", "OP", "OPT", "OCT", "IVUS", "IVOCT", "BI", "DG"),
+    *("LS", "TG", "ECG", "BMD", "RTIMAGE", "OT"),
+}
+"""Modalities a store may name. Source: DICOM PS3.3 C.7.3.1.1.1; any other text could be an identifier."""
+VIEWS = frozenset(
+    {
+        *("AP", "PA", "LL", "RL", "RLD", "LLD", "RLO", "LLO", "LATERAL", "OBLIQUE", "AXIAL", "SUNRISE"),
+        *("CC", "MLO", "ML", "LM", "LMO", "XCC", "XCCL", "XCCM", "FB", "SIO", "CV", "AT", "RM"),
+    }
+)
+"""View positions a store may name; any other text could be an identifier."""
+
+Patient = tuple[str, str]
+"""PatientID and IssuerOfPatientID, "" where absent."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What pairing needs to know; identifiers as they stand in the file, so never stored."""
+
+    instance_uid: str
+    study_uid: str
+    accession: str
+    patient_id: str
+    issuer: str
+    modality: str
+    view: str
+
+    @property
+    def patient(self) -> Patient:
+        """Who this is an image of."""
+        return self.patient_id, self.issuer
+
+
+def header_of(dataset: Dataset) -> Header | Reason:
+    """Read the header, or say what it lacks."""
+    if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        # pydicom drops an encapsulated element that the end of the file cuts.
+        promised = "Rows" in dataset or "Image Storage" in getattr(dataset.get("SOPClassUID"), "name", "")
+        return Reason.TRUNCATED if promised else Reason.NO_PIXELS
+    modality, view = text_of(dataset, "Modality").upper(), text_of(dataset, "ViewPosition").upper()
+    header = Header(
+        instance_uid=text_of(dataset, "SOPInstanceUID"),
+        study_uid=text_of(dataset, "StudyInstanceUID"),
+        accession=text_of(dataset, "AccessionNumber"),
+        patient_id=text_of(dataset, "PatientID"),
+        issuer=text_of(dataset, "IssuerOfPatientID"),
+        modality=modality if modality in MODALITIES else "",
+        view=view if view in VIEWS else "",
+    )
+    if not header.patient_id:
+        return Reason.NO_PATIENT
+    if not header.instance_uid:
+        return Reason.NO_INSTANCE
+    return header if header.study_uid or header.accession else Reason.NO_STUDY
+
+
+def text_of(dataset: Dataset, keyword: str) -> str:
+    """Read an element as text without its padding; "" where it is absent."""
+    value = dataset.get(keyword)
+    if isinstance(value, MultiValue):
+        value = "\\".join(str(part) for part in value)
+    return str(value if value is not None else "").strip(" \t\r\n\0")
