@@ -1,7 +1,7 @@
 """One DICOM file: who and what it shows, and its pixels as small grey squares.
 
-Nothing here raises for a bad file: the answer is then a `Reason`. pydicom's warnings quote header values, so
-they are silenced.
+Nothing here raises for a bad file: the answer is then a `Reason`. Only `MemoryError` goes on, to the worker
+process. pydicom's warnings quote header values, so they are silenced.
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ def read_images(path: Path, preparation: Preparation) -> Picture | Reason:
         # Hostile and broken files make pydicom and the codecs raise almost anything.
         try:
             dataset = dcmread(path)
+        except MemoryError:
+            raise
         except (InvalidDicomError, IsADirectoryError):
             return Reason.NOT_DICOM
         except OSError:
@@ -95,6 +97,8 @@ def _decode(dataset: Dataset, header: Header, preparation: Preparation) -> Pictu
             return Reason.UNDECODABLE
         frames = np.stack([_squares(one, preparation) for one in shown])
         return Picture(header, frames, numbers, _marks(dataset, shown[0], preparation))
+    except MemoryError:
+        raise
     except Exception:
         return Reason.UNDECODABLE
 
