@@ -48,7 +48,7 @@ CONTROL_EVERY = 25
 LIMITS = Limits(cpu_seconds=20, wall_seconds=120)
 
 Outcome = tuple[str, str] | Reason
-"""(`image`, what it shows), (`reports`, the reasons of those refused), (`refused`, the line), (`raised`, a bug); or a reason."""
+"""(`image`, digest), (`reports`, reasons of refused ones), (`refused`, the line), (`raised`, a bug)."""
 
 
 @dataclass
