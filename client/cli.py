@@ -1,5 +1,6 @@
 """`fedvlp-site`: what a hospital runs. Everything these commands read and write stays in the hospital."""
 
+import json
 import os
 from collections.abc import Mapping
 from enum import StrEnum
@@ -8,12 +9,13 @@ from typing import Annotated
 
 import typer
 
-from client.ingest.account import Account
-from client.ingest.build import Source, Target, ingest, survey
+from client.ingest.build import Ingested, Target, ingest
+from client.ingest.identity import Nameless
 from client.ingest.pseudonyms import Shares, open_pseudonyms
 from client.ingest.reports import FORMATS, parse_column_map
 from client.ingest.reports.formats import AUTO
 from client.ingest.summary import Summary, summarise
+from client.ingest.survey import Source, survey
 from client.ingest.truth import join_truth
 from common.errors import ConfigurationError
 from common.imaging.preparation import LARGEST_IMAGE, SMALLEST_IMAGE, Preparation
@@ -37,6 +39,7 @@ Home = Annotated[
 ]
 HOME = Path("~/.fedvlp")
 StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of the store.")]
+JsonOutput = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 class BurnedInChoice(StrEnum):
@@ -49,9 +52,12 @@ class BurnedInChoice(StrEnum):
 
 @cli.command("ingest")
 def ingest_command(
-    dicom: Annotated[Path, typer.Option(help="Folder of DICOM files, searched to the bottom.")],
     store: StoreFolder,
     name: Annotated[str, typer.Option(help="This hospital's name in the federation.")],
+    dicom: Annotated[
+        Path | None,
+        typer.Option(help="Folder of image files, searched to the bottom. None for reports alone."),
+    ] = None,
     reports: Annotated[
         list[Path] | None,
         typer.Option(help="File or folder of reports, see --format; more may follow. None for images alone."),
@@ -67,6 +73,17 @@ def ingest_command(
             "--format", metavar="NAME", help=f"What the reports are: {', '.join(FORMATS)}; auto looks inside."
         ),
     ] = AUTO,
+    image_table: Annotated[
+        Path | None,
+        typer.Option(help="CSV file that says whose images are: file_name, patient_id, accession_number."),
+    ] = None,
+    patient_folders: Annotated[
+        bool, typer.Option("--patient-folders", help="Files lie as PATIENT/STUDY/FILE under --dicom.")
+    ] = False,
+    missing_patient: Annotated[
+        Nameless,
+        typer.Option(help="Images and reports of nobody: refuse them, or take each study for a patient."),
+    ] = Nameless.REFUSE,
     spec: Annotated[
         Path | None, typer.Option(help="The project's spec (*.toml): images are prepared as it says.")
     ] = None,
@@ -84,31 +101,42 @@ def ingest_command(
         int | None, typer.Option(min=1, help="Processes that decode; one per core unless given.")
     ] = None,
     home: Home = HOME,
+    as_json: JsonOutput = False,
 ) -> None:
-    """Make a store of DICOM images and the reports that belong to them.
+    """Make a store of images and the reports that belong to them, or bring it up to date.
 
-    Patients, studies and instances are known in the store by keyed pseudonyms only. What could not be used is
-    listed with a reason code in rejected.parquet beside the store, and stays in the hospital.
+    Patients, studies and instances are known in the store by keyed pseudonyms only, days as counted from the
+    patient's first, and reports have lost whoever they name. What could not be used is listed with a reason
+    code in rejected.parquet beside the store, and stays in the hospital. Files that did not change since the
+    last time are not read again; an ingest that was stopped goes on where it was.
     """
     source = Source(
-        dicom, [*(reports or []), *(more_reports or [])], parse_column_map(column_map or []), format_name
+        dicom=dicom,
+        reports=[*(reports or []), *(more_reports or [])],
+        columns=parse_column_map(column_map or []),
+        format_name=format_name,
+        image_table=image_table,
+        folders=patient_folders,
+        nameless=missing_patient,
     )
     target = Target(
         store, name, _preparation(spec, image_size, burned_in), Shares(train_share, validation_share)
     )
-    found = survey(source, target)
+    found = survey(source, store)
     pseudonyms = open_pseudonyms(home.expanduser(), create=True)
-    with progress(f"ingest {name}", len(found.files)) as advance:
-        account = ingest(
+    with progress(f"ingest {name}", len(found.files), unit="files") as advance:
+        done = ingest(
             found,
             target,
             pseudonyms,
             workers=workers or _cores(),
-            after_file=lambda: advance(1, ""),
+            after_file=lambda read: advance(1, "" if read else "known"),
         )
-    typer.echo(f"{name}: {_told(account)} in {store}")
-    if account.reports.paired + account.reports.without_image:
-        typer.echo("reports are stored as they came: de-identify them first")
+    if as_json:
+        document = {"store": str(store), "digest": Store(store).digest(), "files_read": done.num_read}
+        typer.echo(json.dumps(document | done.account.model_dump(), indent=2))
+    else:
+        typer.echo(f"{name}: {_told(done)} in {store}")
 
 
 def _preparation(spec: Path | None, image_size: int | None, burned_in: BurnedInChoice | None) -> Preparation:
@@ -135,7 +163,8 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _told(account: Account) -> str:
+def _told(done: Ingested) -> str:
+    account = done.account
     parts = [
         _count(account.images.with_report, "pair"),
         f"{_count(account.images.without_report, 'image')} without a report",
@@ -144,6 +173,10 @@ def _told(account: Account) -> str:
     ]
     if account.reports.refused:
         parts.append(_refused(account.reports.refused, "report row"))
+    parts.append(f"{_count(sum(account.scrubbed.values()), 'identifier')} scrubbed")
+    known = account.files.seen - account.files.reports - done.num_read
+    if known > 0:
+        parts.append(f"{_count(done.num_read, 'file')} read anew")
     return ", ".join(parts)
 
 
@@ -189,7 +222,7 @@ def label(
 @cli.command()
 def show(
     store: Annotated[Path, typer.Argument(help="Folder of the store.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: JsonOutput = False,
 ) -> None:
     """Count what a store holds: splits, modalities, views, report lengths, patients."""
     summary = summarise(store)

@@ -11,7 +11,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
@@ -61,6 +61,8 @@ SCHEMA = pa.schema(
         pa.field("view", pa.string()),  # DICOM ViewPosition (PA, AP, LATERAL, ...); "" when unknown
         pa.field("split", pa.string()),  # train, validation or test; one patient is in one split only
         pa.field("sections", pa.map_(pa.string(), pa.string())),  # {"findings": ...}; {} without a report
+        # {"findings": [0, 2]}: sentences of `split_sentences`, from 0, that compare with an earlier study
+        pa.field("change", pa.map_(pa.string(), pa.list_(pa.int32()))),
         pa.field("marks", MARKS),  # what reading the image noticed; null without an image
     ]
 )
@@ -111,6 +113,8 @@ class Row:
     """Number of the frame in its file, from 0."""
     days: int | None = None
     """From the patient's first study to this one; None when unknown."""
+    change: dict[str, list[int]] = field(default_factory=dict)
+    """Section -> its sentences that compare with an earlier study."""
     marks: Marks | None = None
 
 
@@ -142,6 +146,7 @@ def write_store(folder: Path, *, name: str, preparation: Preparation, rows: Iter
                     "view": row.view,
                     "split": row.split,
                     "sections": list(row.sections.items()),
+                    "change": list(row.change.items()),
                     "marks": None if row.marks is None else asdict(row.marks),
                 }
             )

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,13 +51,22 @@ def run_command(command: typer.Typer, name: str) -> None:
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Advance]:
-    """Show a bar with rate and time left on a terminal, and plain lines at every tenth elsewhere."""
-    console = Console(stderr=True)
+def progress(title: str, total: int, *, unit: str = "") -> Iterator[Advance]:
+    """Show a bar with time left on a terminal, and plain lines at every tenth elsewhere.
+
+    With a `unit`, such as "files", both tell how many of them a second brings.
+    """
+    console, began = Console(stderr=True), time.monotonic()
     if console.is_terminal:
         with _bar(console) as bar:
             task = bar.add_task(title, total=total, words="")
-            yield lambda steps, words: bar.update(task, advance=steps, words=words)
+
+            def update(steps: int, words: str) -> None:
+                bar.advance(task, steps)
+                rate = bar.tasks[task].completed / max(time.monotonic() - began, 1e-3)
+                bar.update(task, words=f"{rate:,.0f} {unit}/s {words}".rstrip() if unit else words)
+
+            yield update
         return
     done = 0
 
@@ -65,9 +75,16 @@ def progress(title: str, total: int) -> Iterator[Advance]:
         tenth = done * 10 // max(total, 1)
         done += steps
         if done * 10 // max(total, 1) != tenth:
-            print(f"{title}: {done}/{total} {words}".rstrip(), file=sys.stderr, flush=True)
+            pace = _pace(done, total, unit, time.monotonic() - began) if unit else ""
+            print(f"{title}: {done}/{total} {pace}{words}".rstrip(), file=sys.stderr, flush=True)
 
     yield advance
+
+
+def _pace(done: int, total: int, unit: str, seconds: float) -> str:
+    rate = done / max(seconds, 1e-3)
+    left = round((total - done) / rate)
+    return f"{unit}, {rate:,.0f}/s, {left // 60}:{left % 60:02} left "
 
 
 def _bar(console: Console) -> Progress:

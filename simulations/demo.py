@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.ingest.build import Source, Target, ingest, survey
+from client.ingest.build import Target, ingest
 from client.ingest.pseudonyms import Pseudonyms, Shares
+from client.ingest.survey import Source, survey
 from client.ingest.truth import join_truth
 from common.errors import ConfigurationError
 from common.imaging.preparation import Preparation
@@ -106,7 +107,7 @@ def _ingest(
     folder: Path, store: Path, preparation: Preparation, workers: int, pseudonyms: Pseudonyms
 ) -> None:
     target = Target(store, folder.name, preparation, SHARES)
-    found = survey(Source(folder / DICOM, [folder / REPORTS]), target)
-    ingest(found, target, pseudonyms, workers=workers, after_file=lambda: None)
+    found = survey(Source(folder / DICOM, [folder / REPORTS]), store)
+    ingest(found, target, pseudonyms, workers=workers)
     truth = join_truth(Store(store), folder / TRUTH, columns=[], pseudonyms=pseudonyms)
     write_labels(store, truth.labels)

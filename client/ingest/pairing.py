@@ -17,6 +17,14 @@ MAX_COPIES = 8
 """Files that one record may mean (a picture kept in several formats); more, and its name is too vague."""
 
 
+NOBODY: Patient = ("", "")
+
+
+def of_study(number: str) -> Patient:
+    """The patient who is known by one study alone."""
+    return "", f"of study {number}"
+
+
 @dataclass(frozen=True)
 class Unpaired:
     """A report none of whose images is here."""
@@ -35,7 +43,13 @@ class Pairing:
     refused: tuple[Refusal, ...]
 
 
-def pair(images: Sequence[Header], reports: Sequence[Report], *, files: Sequence[str] = ()) -> Pairing:
+def pair(
+    images: Sequence[Header],
+    reports: Sequence[Report],
+    *,
+    files: Sequence[str] = (),
+    nameless_by_study: bool = False,
+) -> Pairing:
     """Bring images and reports together.
 
     A report that names instances of which none is here stays without an image: its accession's other images
@@ -45,6 +59,7 @@ def pair(images: Sequence[Header], reports: Sequence[Report], *, files: Sequence
         images: the headers of all images.
         reports: all reports.
         files: path of each image's file in its folder; without it no report is paired by file name.
+        nameless_by_study: take a report without an image or a patient as its accession's; else it is refused.
     """
     index = _Index(images, files)
     reports_of: list[list[int]] = [[] for _ in images]
@@ -53,10 +68,15 @@ def pair(images: Sequence[Header], reports: Sequence[Report], *, files: Sequence
     for number, report in enumerate(reports):
         found = index.of(report)
         reason = found if isinstance(found, Reason) else index.conflict(report, found)
+        patient = (report.patient_id, index.issuer(report.patient_id))
+        if not report.patient_id and nameless_by_study and report.accession:
+            patient = of_study(report.accession)
+        if reason is None and not found and patient == NOBODY:
+            reason = Reason.NO_PATIENT
         if reason is not None:
             refused.append(Refusal(report.place, reason))
         elif not found:
-            unpaired.append(Unpaired(number, (report.patient_id, index.issuer(report.patient_id))))
+            unpaired.append(Unpaired(number, patient))
         for match in found if reason is None and not isinstance(found, Reason) else ():
             reports_of[match].append(number)
     return Pairing(tuple(map(tuple, reports_of)), tuple(unpaired), tuple(refused))
@@ -217,17 +237,15 @@ class _Index:
 
     def issuer(self, patient_id: str) -> str:
         """Who gave out this patient's number, by its images; "" where there are none."""
-        return next(iter(self._issuers.get(patient_id, ())), "")
+        return next(iter(self._issuers.get(patient_id, ())), "") if patient_id else ""
 
     def conflict(self, report: Report, found: Sequence[int]) -> Reason | None:
         """Why a report cannot be of these images' patient, or None if it can."""
         patients = {self._images[number].patient for number in found}
-        if report.patient_id and any(patient_id != report.patient_id for patient_id, _ in patients):
+        if report.patient_id and any(number not in ("", report.patient_id) for number, _ in patients):
             return Reason.OTHER_PATIENT
         if len(patients) > 1:
             return Reason.SEVERAL_PATIENTS
-        if not patients and not report.patient_id:
-            return Reason.NO_PATIENT
-        if not patients and len(self._issuers.get(report.patient_id, ())) > 1:
+        if not patients and report.patient_id and len(self._issuers.get(report.patient_id, ())) > 1:
             return Reason.SEVERAL_PATIENTS
         return None

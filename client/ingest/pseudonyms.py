@@ -39,6 +39,10 @@ class Pseudonyms:
         """One SOP instance."""
         return self._name("instance", instance_uid)
 
+    def key(self, purpose: str) -> bytes:
+        """32 bytes for one purpose, which tell nothing about the secret or any other key."""
+        return hmac.new(self._secret, f"fedvlp key 1: {purpose}".encode(), hashlib.sha256).digest()
+
     def _name(self, *identity: str) -> str:
         # JSON keeps ("a", "bc") apart from ("ab", "c"); the first entry separates the domains.
         message = json.dumps(["fedvlp pseudonym 1", *identity]).encode()

@@ -25,7 +25,7 @@ class Reason(StrEnum):
     MALFORMED = "malformed"  # DICOM whose elements cannot be parsed
     TRUNCATED = "truncated"  # an image that ends before its pixels do
     NO_PIXELS = "no_pixels"  # a DICOM object that is no image
-    NO_PATIENT = "no_patient"  # PatientID (or the report's patient_id) is missing
+    NO_PATIENT = "no_patient"  # nothing tells whose it is
     NO_STUDY = "no_study"  # neither AccessionNumber nor StudyInstanceUID
     NO_INSTANCE = "no_instance"  # SOPInstanceUID is missing
     TOO_LARGE = "too_large"  # more pixels than any radiograph has
@@ -35,6 +35,7 @@ class Reason(StrEnum):
     DECODER_OUT_OF_MEMORY = "decoder_out_of_memory"  # it asked for more than any image needs
     DECODER_TIMED_OUT = "decoder_timed_out"  # it did not come to an end
     DUPLICATE_INSTANCE = "duplicate_instance"  # this SOPInstanceUID came before, in sorted order of paths
+    CONFLICTING_INSTANCE = "conflicting_instance"  # so it did, with other pixels or of another patient
 
     EMPTY_REPORT = "empty_report"
     MALFORMED_ROW = "malformed_row"  # more or fewer fields than the header has

@@ -182,8 +182,6 @@ def test_no_damage_makes_reading_raise(explicit_file: Path, edits: list[tuple[in
 @pytest.mark.parametrize(
     ("attributes", "reason"),
     [
-        ({"PatientID": None}, Reason.NO_PATIENT),
-        ({"PatientID": " "}, Reason.NO_PATIENT),
         ({"SOPInstanceUID": None}, Reason.NO_INSTANCE),
         ({"AccessionNumber": None, "StudyInstanceUID": None}, Reason.NO_STUDY),
         ({"Rows": 65535, "Columns": 65535}, Reason.TOO_LARGE),

@@ -10,9 +10,11 @@ from ingest_samples import dataset, hospital, ramp, write_dicom, write_reports
 
 from client.ingest import build
 from client.ingest.account import Account, FileCounts, ImageCounts, ReportCounts, read_account
-from client.ingest.build import Source, Target, ingest, survey
+from client.ingest.build import Target, ingest
+from client.ingest.images import read_images
 from client.ingest.pseudonyms import Pseudonyms
-from client.ingest.rejected import REJECTED
+from client.ingest.rejected import REJECTED, Reason
+from client.ingest.survey import Source, survey
 from common.errors import ConfigurationError, InputRefusedError
 from common.imaging.preparation import Preparation
 from common.store import Store
@@ -25,11 +27,11 @@ def build_store(
     dicom: Path, reports: list[Path], store: Path, *, workers: int = 1, secret: Pseudonyms = SECRET
 ) -> Account:
     source, target = Source(dicom, reports), Target(store, "lakeside", PREPARATION)
-    return ingest(survey(source, target), target, secret, workers=workers)
+    return ingest(survey(source, store), target, secret, workers=workers).account
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +77,8 @@ def test_pixels_follow_their_instance(lakeside: tuple[Path, Path], built: tuple[
     store = Store(built[0])
     row = list(store.column("instance")).index(SECRET.instance("1.2.3.1"))
     image = store.images[store.column("image")[row]]
-    expected = build.read_images(lakeside[0] / "ACC3" / "IM1.dcm", PREPARATION)
-    assert not isinstance(expected, build.Reason)
+    expected = read_images(lakeside[0] / "ACC3" / "IM1.dcm", PREPARATION)
+    assert not isinstance(expected, Reason)
     np.testing.assert_array_equal(image, expected.frames[0])
 
 
@@ -151,8 +153,8 @@ def test_a_file_name_that_is_not_utf8_is_still_listed(tmp_path: Path) -> None:
 def test_a_report_file_inside_the_image_folder_is_no_failed_image(tmp_path: Path) -> None:
     write_dicom(tmp_path / "a.dcm")
     reports = write_reports(tmp_path / "reports.csv", [])
-    target = Target(tmp_path.with_name(f"{tmp_path.name}-store"), "lakeside", PREPARATION)
-    assert [path.name for path in survey(Source(tmp_path, [reports]), target).files] == ["a.dcm"]
+    store = tmp_path.with_name(f"{tmp_path.name}-store")
+    assert [path.name for path in survey(Source(tmp_path, [reports]), store).files] == ["a.dcm"]
 
 
 def test_another_folder_is_never_overwritten(lakeside: tuple[Path, Path], tmp_path: Path) -> None:
@@ -165,7 +167,7 @@ def test_another_folder_is_never_overwritten(lakeside: tuple[Path, Path], tmp_pa
 
 
 def test_a_store_does_not_go_into_the_folder_that_is_read(lakeside: tuple[Path, Path]) -> None:
-    with pytest.raises(ConfigurationError, match="inside the DICOM folder"):
+    with pytest.raises(ConfigurationError, match="inside the image folder"):
         build_store(lakeside[0], [], lakeside[0] / "store")
 
 
@@ -206,10 +208,12 @@ def test_a_full_disk_is_said_plainly(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "no space")
 
-    monkeypatch.setattr(build, "write_rejected", full)
-    with pytest.raises(ConfigurationError, match="full"):
-        build_store(lakeside[0], [], tmp_path / "store")
-    assert not (tmp_path / "store").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "write_rejected", full)
+        with pytest.raises(ConfigurationError, match="full"):
+            build_store(lakeside[0], [], tmp_path / "store")
+    assert [path.name for path in (tmp_path / "store").iterdir()] == [".ingest"]
+    build_store(lakeside[0], [], tmp_path / "store")
 
 
 @pytest.mark.parametrize("name", ["", "-x", "a/b", "a b", "x" * 64, "a\n"])
@@ -233,9 +237,10 @@ def test_a_film_becomes_a_row_for_each_chosen_frame(tmp_path: Path) -> None:
     write_dicom(tmp_path / "dicom" / "still.dcm", instance="1.2.9")
     preparation = PREPARATION.model_copy(update={"frames": 3})
     target = Target(tmp_path / "store", "lakeside", preparation)
-    counts = ingest(survey(Source(tmp_path / "dicom"), target), target, SECRET, workers=1)
+    found = survey(Source(tmp_path / "dicom"), target.store)
+    counts = ingest(found, target, SECRET, workers=1).account
     store = Store(tmp_path / "store")
-    assert counts.images.without_report == 2
+    assert counts.images.without_report == 4
     assert sorted(store.column("frame")) == [0, 1, 3, 5]
     film_rows = store.column("modality") == "US"
     assert len(set(store.column("instance")[film_rows])) == 1

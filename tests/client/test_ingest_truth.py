@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 from ingest_samples import hospital
 
-from client.ingest.build import Source, Target, ingest, survey
+from client.ingest.build import Target, ingest
 from client.ingest.pseudonyms import Pseudonyms
+from client.ingest.survey import Source, survey
 from client.ingest.truth import Truth, join_truth
 from common.errors import ConfigurationError, InputRefusedError
 from common.imaging.preparation import Preparation
@@ -19,7 +20,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("truth")
     dicom, reports = hospital(folder, patients=3)
     target = Target(folder / "store", "lakeside", Preparation(image_size=16, burned_in="keep"))
-    ingest(survey(Source(dicom, [reports]), target), target, SECRET, workers=1)
+    ingest(survey(Source(dicom, [reports]), target.store), target, SECRET, workers=1)
     return Store(folder / "store")
 
 

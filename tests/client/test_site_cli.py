@@ -54,10 +54,9 @@ def test_ingest_tells_where_everything_went(
     shown = capsys.readouterr()
     assert shown.out.splitlines() == [
         "lakeside: 6 pairs, 6 images without a report, 1 report without an image, "
-        f"2 files refused (not_dicom 1, truncated 1) in {store}",
-        "reports are stored as they came: de-identify them first",
+        f"2 files refused (not_dicom 1, truncated 1), 0 identifiers scrubbed in {store}"
     ]
-    assert "ingest lakeside: 14/14" in shown.err
+    assert "ingest lakeside: 14/14 files, " in shown.err
     assert Store(store).digest() == Store(lakeside / "store").digest()
 
 
@@ -117,7 +116,7 @@ def test_label_tells_how_many_rows_it_matched(
     ("changes", "code", "words"),
     [
         ({"--dicom": "absent"}, 2, "is not a folder"),
-        ({"--dicom": "home"}, 3, "no DICOM image under"),
+        ({"--dicom": "home"}, 3, "no image under"),
         ({"--image-size": "15"}, 2, "outside 16 to 1024"),
         ({"--spec": "spec.toml"}, 2, "leave out --image-size and --burned-in"),
         ({"--reports": "absent.csv"}, 2, "No such file"),

@@ -3,9 +3,9 @@
 `scrub` removes; `suspects`, made apart from it and more generous, looks at what is left.
 """
 
-from client.ingest.deidentify.identifiers import Identifiers
+from client.ingest.deidentify.identifiers import NOBODY_NAMED, Identifiers
 from client.ingest.deidentify.scrubbing import Scrubbed, scrub
 from client.ingest.deidentify.spans import Kind, Span
 from client.ingest.deidentify.suspects import suspects
 
-__all__ = ["Identifiers", "Kind", "Scrubbed", "Span", "scrub", "suspects"]
+__all__ = ["NOBODY_NAMED", "Identifiers", "Kind", "Scrubbed", "Span", "scrub", "suspects"]

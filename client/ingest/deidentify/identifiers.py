@@ -69,6 +69,9 @@ class Identifiers:
         return self.names, self.ids, self.dates, self.birth_dates, self.institutions
 
 
+NOBODY_NAMED = Identifiers()
+
+
 @dataclass(frozen=True)
 class Known:
     """`Identifiers`, prepared for the search; words folded."""

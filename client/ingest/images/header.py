@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+from client.ingest.deidentify import NOBODY_NAMED, Identifiers
+from client.ingest.deidentify.headers import identifiers_of
 from client.ingest.rejected import Reason
 
 RADIOGRAPHS = frozenset({"CR", "DX", "MG", "RF", "RG", "XA", "PX", "IO"})
@@ -21,6 +23,9 @@ VIEWS = frozenset(
 )
 """View positions a store may name; any other text could be an identifier."""
 
+DATES = ("StudyDate", "SeriesDate", "AcquisitionDate", "AcquisitionDateTime", "ContentDate")
+"""What tells the day of a study, the first that is there."""
+
 Patient = tuple[str, str]
 """PatientID and IssuerOfPatientID, "" where absent."""
 
@@ -36,6 +41,10 @@ class Header:
     issuer: str
     modality: str
     view: str
+    study_date: str = ""
+    """YYYYMMDD as the file has it."""
+    identifiers: Identifiers = NOBODY_NAMED
+    """Everything that reports of this study may repeat."""
 
     @property
     def patient(self) -> Patient:
@@ -44,7 +53,7 @@ class Header:
 
 
 def header_of(dataset: Dataset) -> Header | Reason:
-    """Read the header, or say what it lacks."""
+    """Read the header, or say what it lacks; whose image it is may be told elsewhere."""
     if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         # pydicom drops an encapsulated element that the end of the file cuts.
         promised = "Rows" in dataset or "Image Storage" in getattr(dataset.get("SOPClassUID"), "name", "")
@@ -58,9 +67,9 @@ def header_of(dataset: Dataset) -> Header | Reason:
         issuer=text_of(dataset, "IssuerOfPatientID"),
         modality=modality if modality in MODALITIES else "",
         view=view if view in VIEWS else "",
+        study_date=next(filter(None, (text_of(dataset, date) for date in DATES)), "")[:8],
+        identifiers=identifiers_of(dataset),
     )
-    if not header.patient_id:
-        return Reason.NO_PATIENT
     if not header.instance_uid:
         return Reason.NO_INSTANCE
     return header if header.study_uid or header.accession else Reason.NO_STUDY

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from client.ingest.rejected import Reason
+from client.ingest.reports.fhir_people import people
 from client.ingest.reports.fhir_text import report_text
 from client.ingest.reports.json_tree import Node, nodes, string, strings
 from client.ingest.reports.report import (
@@ -34,9 +35,9 @@ LINES = frozenset({".ndjson", ".jsonl"})
 REPORT_TYPE = "DiagnosticReport"
 CONTEXT = frozenset(
     {"Patient", "ImagingStudy", "ImagingSelection", "Media", "DocumentReference", "Observation", "Binary"}
-    | {"ServiceRequest", "Composition"}
+    | {"ServiceRequest", "Composition", "Practitioner", "PractitionerRole", "Organization", "Encounter"}
 )
-"""Types that a report may refer to for its identity or its text."""
+"""Types that a report may refer to for its identity, its people or its text."""
 WITHDRAWN = frozenset({"entered-in-error", "cancelled"})
 
 _NOTHING: Node = {}
@@ -243,6 +244,7 @@ def _read(place: str, resource: Node, context: Context) -> Report | Reason:
         date=next(filter(None, map(iso_date, _dates(resource))), ""),
         language=language_tag(string(resource, "language")),
         sections=text.sections,
+        identifiers=people(resource, resolve),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
+from client.ingest.deidentify import NOBODY_NAMED, Identifiers
 from client.ingest.rejected import Reason, Refusal
 from common.text.sections import PREAMBLE, REPORT, Sections, merge_sections, parse_sections
 
@@ -46,6 +47,13 @@ class Report:
     """BCP 47, such as `es`."""
     sections: Sections = field(default_factory=dict)
     """As the source divides it, in the source's order; {} where it has one text only."""
+    identifiers: Identifiers = NOBODY_NAMED
+    """Whom its source names beside the fields above."""
+
+    def known(self) -> Identifiers:
+        """Everything of its record that its text may repeat."""
+        numbers = (self.patient_id, self.accession, *self.further_accessions, *self.study_uids)
+        return self.identifiers | Identifiers(ids=numbers, dates=(self.date,))
 
     def parts(self) -> Sections:
         """Its sections, those of the source or else those that its headers make."""

@@ -16,6 +16,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
+from client.ingest.deidentify.headers import identifiers_of
 from client.ingest.rejected import Reason
 from client.ingest.reports.report import (
     MAX_CHARACTERS,
@@ -161,6 +162,7 @@ def _document(place: str, dataset: Dataset) -> Document | Reason:
         date=iso_date(_text(dataset, "StudyDate") or _text(dataset, "ContentDate")),
         language=content.language,
         sections=sections,
+        identifiers=identifiers_of(dataset),
     )
     return Document(_text(dataset, "SOPInstanceUID"), tuple(_predecessors(dataset)), report)
 

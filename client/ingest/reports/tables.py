@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from client.ingest.deidentify import Identifiers
 from client.ingest.rejected import Reason, Refusal
 from client.ingest.reports.encodings import decode_text, marked_encoding
 from client.ingest.reports.report import Found, Report, ReportFile, iso_date, language_tag, uid_in, unique
@@ -12,8 +13,11 @@ from common.errors import ConfigurationError, InputRefusedError
 
 COLUMNS = ("accession_number", "patient_id", "sop_instance_uids", "report")
 """What a report file must have, or say with `--map` that it has not; further columns are left alone."""
-FURTHER_COLUMNS = ("study_instance_uid", "study_date", "file_names", "language")
-"""What is read besides where a report file has it."""
+FURTHER_COLUMNS = (
+    *("study_instance_uid", "study_date", "file_names", "language"),
+    *("patient_name", "patient_birth_date", "physicians", "institution", "other_ids"),
+)
+"""What is read besides where a report file has it; the second line only to take it out of the text."""
 
 DELIMITERS = ",;\t|"
 MAX_FIELD_CHARACTERS = 1 << 28
@@ -102,7 +106,18 @@ def _report(place: str, fields: Mapping[str, str]) -> Report:
         file_names=unique(name.strip() for name in re.split(r"[,;|]", fields["file_names"])),
         date=iso_date(fields["study_date"]),
         language=language_tag(fields["language"]),
+        identifiers=Identifiers(
+            names=(fields["patient_name"], *_several(fields["physicians"])),
+            ids=_several(fields["other_ids"]),
+            birth_dates=(iso_date(fields["patient_birth_date"]),),
+            institutions=_several(fields["institution"]),
+        ),
     )
+
+
+def _several(field: str) -> tuple[str, ...]:
+    """The values of a field that may hold several; a comma may be part of a name."""
+    return unique(value.strip() for value in re.split(r"[;|]", field))
 
 
 def read_rows(path: Path, needed: Iterable[str]) -> Iterator[tuple[int, Row | None]]:

@@ -1,0 +1,93 @@
+"""Whose image a file is, where it does not say so itself: by a table, by its folders, or by its study."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path, PurePath
+
+from client.ingest.images.header import VIEWS, Header
+from client.ingest.pairing import identify, of_study
+from client.ingest.rejected import Reason, Refusal
+from client.ingest.reports import ImageRecord, read_rows
+
+FILE, PATIENT, STUDY, VIEW = "file_name", "patient_id", "accession_number", "view"
+"""Columns of a table of images; the last two may be absent."""
+
+
+class Nameless(StrEnum):
+    """What to do with an image or a report whose patient nothing tells."""
+
+    REFUSE = "refuse"
+    STUDY = "study"
+    """Take each study for a patient of its own."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """How to find out whose the images are; what a file says of itself always counts first."""
+
+    records: Sequence[ImageRecord] = ()
+    folders: bool = False
+    """Files lie as PATIENT/STUDY/FILE."""
+    nameless: Nameless = Nameless.REFUSE
+
+
+@dataclass
+class ImageTable:
+    """What a table says of image files, and its rows that say nothing."""
+
+    records: list[ImageRecord] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+
+
+def read_image_table(path: Path) -> ImageTable:
+    """Read a CSV file with columns `file_name` and `patient_id`, perhaps `accession_number` and `view`.
+
+    Raises:
+        ConfigurationError: no such file, or a column is missing.
+        InputRefusedError: it is not UTF-8, or its quotes do not close.
+    """
+    table = ImageTable()
+    for line, row in read_rows(path, (FILE, PATIENT)):
+        place = f"{path.name}:{line}"
+        if row is None or not row[FILE].strip() or not row[PATIENT].strip():
+            table.refusals.append(Refusal(place, Reason.MALFORMED_ROW))
+            continue
+        view = row.get(VIEW, "").strip().upper()
+        table.records.append(
+            ImageRecord(
+                place,
+                row[FILE].strip(),
+                row[PATIENT].strip(),
+                row.get(STUDY, "").strip(),
+                view if view in VIEWS else "",
+            )
+        )
+    return table
+
+
+def identified(
+    images: Sequence[Header], identity: Identity, *, files: Sequence[str]
+) -> list[Header | Reason]:
+    """Each header with its patient, study and instance, or why it cannot be told whose it is.
+
+    Args:
+        images: the headers of all images.
+        identity: how to find out.
+        files: path of each image's file in its folder, by which a file without an instance UID is known.
+    """
+    known = identify(images, identity.records, files=files)
+    return [_one(header, identity, file) for header, file in zip(known, files, strict=True)]
+
+
+def _one(header: Header, identity: Identity, file: str) -> Header | Reason:
+    if not header.instance_uid:
+        header = replace(header, instance_uid=f"file {file}")
+    if identity.folders and not header.patient_id:
+        patient, study, *inside = (*PurePath(file).parts, "", "")
+        if any(inside[:-2]):
+            header = replace(header, patient_id=patient, accession=header.accession or study)
+    study = header.accession or header.study_uid
+    if not header.patient_id and identity.nameless is Nameless.STUDY and study:
+        return replace(header, issuer=of_study(study)[1])
+    return header if header.patient_id else Reason.NO_PATIENT

@@ -1,0 +1,124 @@
+"""What a hospital hands to ingest: its reports read, its image files listed, no pixel touched."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from client.ingest.identity import Identity, Nameless, read_image_table
+from client.ingest.images import scan
+from client.ingest.rejected import Refusal
+from client.ingest.reports import COLUMNS, Opened, Report, open_reports
+from client.ingest.reports.formats import AUTO
+from client.ingest.workplace import require_free
+from common.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the images and the reports are; at least one of the two."""
+
+    dicom: Path | None
+    """Folder of image files: DICOM, PNG, JPEG."""
+    reports: Sequence[Path] = ()
+    columns: Mapping[str, str] = field(default_factory=lambda: {column: column for column in COLUMNS})
+    """Our column of a CSV report file -> theirs, "" where they have none."""
+    format_name: str = AUTO
+    """What the report files are; see `client.ingest.reports.FORMATS`."""
+    image_table: Path | None = None
+    """CSV file that says whose the image files are; see `client.ingest.identity`."""
+    folders: bool = False
+    """Image files lie as PATIENT/STUDY/FILE."""
+    nameless: Nameless = Nameless.REFUSE
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What there is to read, and what was refused at sight."""
+
+    folder: Path | None
+    files: Sequence[Path]
+    """In byte order of their paths."""
+    reports: Sequence[Report]
+    """Each with a `place` of its own."""
+    identity: Identity
+    refused_files: Sequence[Refusal]
+    refused_reports: Sequence[Refusal]
+    num_report_files: int
+    """Of the folder's files those that were read as reports."""
+
+
+def survey(source: Source, store: Path) -> Survey:
+    """Read the reports and list the files; nothing is written.
+
+    Raises:
+        ConfigurationError: the store's place is taken by something else, or a path or a column is wrong.
+        InputRefusedError: a report file cannot be read.
+    """
+    require_free(store)
+    if source.dicom is None and not source.reports:
+        raise ConfigurationError("nothing to ingest: give images as --dicom, reports as --reports, or both")
+    if source.dicom is not None:
+        _require_folder(source.dicom, store)
+    opened = _open_all(source)
+    tables = set() if source.image_table is None else {source.image_table.resolve()}
+    table = None if source.image_table is None else read_image_table(source.image_table)
+    claimed = frozenset(tables.union(*(one.files for one in opened)))
+    files, refused_files = ([], []) if source.dicom is None else scan(source.dicom, leave_out=claimed)
+    records = [record for one in opened for record in one.images]
+    return Survey(
+        folder=source.dicom,
+        files=files,
+        reports=[report for one in opened for report in one.reports],
+        identity=Identity([*(table.records if table else ()), *records], source.folders, source.nameless),
+        refused_files=refused_files,
+        refused_reports=[refusal for one in opened for refusal in one.refusals]
+        + (table.refusals if table else []),
+        num_report_files=_num_inside(claimed, source.dicom),
+    )
+
+
+def _require_folder(folder: Path, store: Path) -> None:
+    if store.resolve().is_relative_to(folder.resolve()):
+        raise ConfigurationError(f"{store} lies inside the image folder; give a --store outside of it")
+    if not folder.is_dir():
+        raise ConfigurationError(f"{folder} is not a folder; give the folder of images as --dicom")
+
+
+def _open_all(source: Source) -> list[Opened]:
+    """Open every path of reports; their places are told from one another by the folders that differ."""
+    opened: list[Opened] = []
+    seen: set[Path] = set()
+    for path, prefix in zip(source.reports, _prefixes(source.reports), strict=True):
+        one = open_reports(path, source.columns, format_name=source.format_name, images=source.dicom)
+        if seen & one.files:
+            raise ConfigurationError(f"{path} was given before, itself or its folder; give each report once")
+        seen |= one.files
+        opened.append(_under(prefix, one))
+    return opened
+
+
+def _prefixes(paths: Sequence[Path]) -> list[str]:
+    if len(paths) < 2:
+        return [""] * len(paths)
+    folders = [path.absolute() if path.is_dir() else path.absolute().parent for path in paths]
+    common = os.path.commonpath(folders)
+    within = [os.path.relpath(folder, common) for folder in folders]
+    return ["" if folder == "." else f"{folder}/" for folder in within]
+
+
+def _under(prefix: str, opened: Opened) -> Opened:
+    if not prefix:
+        return opened
+    return replace(
+        opened,
+        reports=tuple(replace(one, place=prefix + one.place) for one in opened.reports),
+        refusals=tuple(replace(one, place=prefix + one.place) for one in opened.refusals),
+    )
+
+
+def _num_inside(files: frozenset[Path], folder: Path | None) -> int:
+    """How many of the resolved `files` a listing of `folder` would show."""
+    if folder is None:
+        return 0
+    return sum(file.is_relative_to(folder.resolve()) for file in files)
