@@ -50,6 +50,16 @@ class Batches:
         rows = np.concatenate([private, public + len(self.private)])
         return self._assemble(self._all_rows, rows, chance)
 
+    def unit(self, rows: npt.NDArray[np.int64], chance: torch.Generator) -> Batch:
+        """A batch of the private `rows` and, if the spec mixes in anchors, so many drawn by `chance`.
+
+        A function of its arguments and of the public bank: no other private row has a part in it.
+        """
+        if self.anchors is None or not self.spec.data.anchor_pairs:
+            return self._assemble(self.private, rows, chance)
+        public = torch.randint(len(self.anchors), (self.spec.data.anchor_pairs,), generator=chance).numpy()
+        return self._assemble(self._all_rows, np.concatenate([rows, public + len(self.private)]), chance)
+
     @cached_property
     def _all_rows(self) -> Corpus:
         assert self.anchors is not None

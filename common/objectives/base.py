@@ -46,6 +46,9 @@ class Objective(nn.Module, ABC):
     """Base of every objective; the head, if it has one, is exchanged with the rest of the model."""
 
     needs: ClassVar[frozenset[View]]
+    couples_rows: ClassVar[bool]
+    """Whether a row's loss depends on the other private rows of the batch: such a loss is no sum over
+    patients, and clipping it patient by patient is not differentially private."""
 
     @abstractmethod
     def loss(self, views: Views, batch: Batch) -> Loss | None:

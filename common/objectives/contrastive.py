@@ -21,6 +21,7 @@ class GlobalContrastive(Objective):
     """Softmax contrastive loss with a learned temperature."""
 
     needs = frozenset({"image", "text"})
+    couples_rows = True
 
     def __init__(self, spec: GlobalContrastiveSpec) -> None:
         super().__init__()

@@ -20,6 +20,7 @@ class MaskedImage(Objective):
     """A light decoder predicts the normalised pixels of the hidden patches."""
 
     needs = frozenset({"image_masked"})
+    couples_rows = False
     positions: Tensor
 
     def __init__(self, spec: MaskedImageSpec, model: ModelSpec, channels: int) -> None:

@@ -19,6 +19,7 @@ class MaskedLanguage(Objective):
     """A decoder guesses hidden word pieces from their neighbours and from the image."""
 
     needs = frozenset({"image", "text_masked"})
+    couples_rows = False
 
     def __init__(self, spec: MaskedLanguageSpec, model: ModelSpec, vocabulary_size: int) -> None:
         super().__init__()

@@ -1,0 +1,1 @@
+"""Differential privacy for contrastive pretraining; begin with `common.privacy.mechanism`."""
