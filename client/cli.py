@@ -17,6 +17,7 @@ from client.ingest.reports.formats import AUTO
 from client.ingest.summary import Summary, summarise
 from client.ingest.survey import Source, survey
 from client.ingest.truth import join_truth
+from client.ledger_cli import ledger
 from common.errors import ConfigurationError
 from common.imaging.preparation import LARGEST_IMAGE, SMALLEST_IMAGE, Preparation
 from common.spec.run import read_spec
@@ -28,6 +29,7 @@ cli = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="One hospital of the federation. What it reads and writes stays in the hospital.",
 )
+cli.add_typer(ledger, name="ledger")
 
 Home = Annotated[
     Path,

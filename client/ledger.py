@@ -20,7 +20,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -108,7 +108,7 @@ class Account:
 
     policy: Opened
     reserved: tuple[Reserved, ...]
-    ended: dict[int, str]
+    ended: Mapping[int, str]
     """Number of a reservation -> DONE or ABORT; missing where the process died."""
     digests: tuple[str, ...]
     """Of all entries, in order."""

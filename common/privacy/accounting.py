@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from common.privacy.mechanism import RATE_DENOMINATOR
+from common.spec.privacy import RATE_DENOMINATOR
 
 Curve = npt.NDArray[np.float64]
 """Renyi divergence by order, for the orders of dp-accounting."""

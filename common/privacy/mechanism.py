@@ -39,10 +39,8 @@ from typing import Literal
 
 from common.errors import ConfigurationError
 from common.objectives.registry import build_objectives
-from common.spec.privacy import LocalPrivacySpec
+from common.spec.privacy import RATE_DENOMINATOR, LocalPrivacySpec
 from common.spec.run import Spec
-
-RATE_DENOMINATOR = 2**32
 
 MechanismName = Literal["R", "G"]
 SENSITIVITY: dict[MechanismName, int] = {"R": 1, "G": 2}

@@ -11,6 +11,9 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from common.spec.section import Section
 
+RATE_DENOMINATOR = 2**32
+"""Sampling rates are whole multiples of 2^-32, so that coins are exact."""
+
 
 class NoPrivacySpec(Section):
     """`none` says in writing that an update is protected by nothing but its site."""
@@ -49,7 +52,7 @@ class LocalPrivacySpec(Section):
     @property
     def rate_numerator(self) -> int:
         """The sampling rate in units of 2^-32."""
-        return int(self.sampling_rate * 2**32)
+        return int(self.sampling_rate * RATE_DENOMINATOR)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -69,3 +72,5 @@ class LocalPrivacySpec(Section):
 
 
 PrivacySpec = Annotated[NoPrivacySpec | LocalPrivacySpec, Field(discriminator="mode")]
+
+PRIVACY_MODES = ("none", "local")

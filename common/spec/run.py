@@ -15,7 +15,7 @@ from common.spec.evaluation import EvaluationSpec
 from common.spec.federation import FederationSpec
 from common.spec.model import ModelSpec
 from common.spec.objectives import ObjectivesSpec
-from common.spec.privacy import PrivacySpec
+from common.spec.privacy import PRIVACY_MODES, PrivacySpec
 from common.spec.section import Section
 from common.spec.secure_aggregation import SecureAggregationSpec
 from common.spec.train import TrainSpec
@@ -78,6 +78,8 @@ def _first_complaint(error: ValidationError) -> str:
     """One line: the key's dotted path and what is wrong with it; how many more there are."""
     first, *others = error.errors(include_url=False, include_context=False)
     key = ".".join(str(part) for part in first["loc"])
+    for mode in PRIVACY_MODES:  # pydantic puts the mode it chose between table and key
+        key = key.replace(f"privacy.{mode}.", "privacy.")
     if first["type"] == "extra_forbidden":
         complaint = f"unknown key '{key}'; correct or remove it"
     elif first["type"] == "missing":
