@@ -82,6 +82,12 @@ def _first_complaint(error: ValidationError) -> str:
         key = key.replace(f"privacy.{mode}.", "privacy.")
     if first["type"] == "extra_forbidden":
         complaint = f"unknown key '{key}'; correct or remove it"
+    elif first["type"] == "union_tag_not_found":
+        complaint = f"key '{key}.mode' is missing; it has no default"
+    elif first["type"] == "union_tag_invalid":
+        complaint = (
+            f"key '{key}.mode': write one of {', '.join(PRIVACY_MODES)}, got {first['input']['mode']!r}"
+        )
     elif first["type"] == "missing":
         complaint = f"key '{key}' is missing; it has no default"
     elif not key or first["msg"].startswith("Value error, "):
