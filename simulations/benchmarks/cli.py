@@ -14,6 +14,7 @@ from rich.table import Table
 if TYPE_CHECKING:  # they import torch and flwr: seconds that no other command should wait
     from simulations.benchmarks.engine import EngineTimes
     from simulations.benchmarks.hub_memory import HubMemory
+    from simulations.benchmarks.ingest import IngestSpeed
 
 ENGINE_GOAL = 5.0
 """Ray's seconds over ours, at least."""
@@ -21,6 +22,12 @@ GROWTH_GOAL = 1.10
 """Hub peak with the most sites over that with the fewest, at most."""
 MODELS_GOAL = 2.5
 """Hub peak above base in sizes of the float32 model, at most."""
+READ_GOAL = 1.5
+"""Images per second and core over those of the plain loop, at least; no more where decoding allows less."""
+STORE_GOAL = 20.0
+"""Times as fast from the store as decoded again, at least."""
+FLAT_GOAL = 1.10
+"""Peak of an ingest of many files over that of few, at most."""
 MEBIBYTE = 1 << 20
 
 bench = typer.Typer(
@@ -72,6 +79,29 @@ def hub_memory_command(
     _tell(memory.to_json(), hub_table(memory), as_json=as_json)
 
 
+@bench.command("ingest")
+def ingest_command(
+    images: Annotated[int, typer.Option(min=1, help="Radiographs of each transfer syntax.")] = 4,
+    side: Annotated[int, typer.Option(min=16, help="Their rows and columns.")] = 2048,
+    image_size: Annotated[
+        int, typer.Option(min=16, max=1024, help="Side of the squares made of them.")
+    ] = 224,
+    few_files: Annotated[int, typer.Option(min=1, help="Small files of the smaller ingest.")] = 300,
+    many_files: Annotated[int, typer.Option(min=2, help="Small files of the larger ingest.")] = 3000,
+    as_json: AsJson = False,
+) -> None:
+    """Time reading images against a plain loop of pydicom and PIL, and the store against reading again.
+
+    Also: whether the memory of a whole ingest grows with the number of files.
+    """
+    from simulations.benchmarks.ingest import measure_ingest
+
+    speed = measure_ingest(
+        images=images, side=side, image_size=image_size, files=(few_files, many_files), on_stage=_say
+    )
+    _tell(speed.to_json(), ingest_table(speed), as_json=as_json)
+
+
 def engine_table(times: EngineTimes) -> Table:
     """Both engines, their ratio beneath."""
     table = Table(title=f"{times.sites} sites x {times.rounds} rounds, {times.parameters} parameters")
@@ -106,6 +136,32 @@ def hub_table(memory: HubMemory) -> Table:
         f"{_sign(memory.growth <= GROWTH_GOAL)} most / fewest sites = {memory.growth:.3f} "
         f"(goal {GROWTH_GOAL:.2f})\n"
         f"{_sign(worst <= MODELS_GOAL)} peak = base + {worst:.2f} float32 models (goal {MODELS_GOAL})"
+    )
+    return table
+
+
+def ingest_table(speed: IngestSpeed) -> Table:
+    """One row per transfer syntax in milliseconds of a core, the other figures beneath."""
+    table = Table(
+        title=f"{speed.images} radiographs of {speed.side} x {speed.side} in each syntax, ms an image"
+    )
+    for column in ("syntax", "plain loop", "ours", "header", "+ decode", "ratio", "allowed"):
+        table.add_column(column, justify="left" if column == "syntax" else "right")
+    for one in speed.syntaxes:
+        seconds = (one.plain, one.ours, one.header, one.decode)
+        table.add_row(
+            one.syntax, *(f"{1000 * each:.1f}" for each in seconds), f"{one.ratio:.2f}", f"{one.allowed:.2f}"
+        )
+    few, many = speed.files
+    table.caption = (
+        f"{_sign(speed.ratio >= READ_GOAL)} all: ours / plain loop = {speed.ratio:.2f} "
+        f"(goal {READ_GOAL}; decoding allows {speed.allowed:.2f})\n"
+        f"{speed.one_worker:.1f} images/s with one worker, {speed.all_cores:.1f} with {speed.cores}\n"
+        f"{_sign(speed.store_ratio >= STORE_GOAL)} store / decoding again = {speed.store_ratio:.0f} "
+        f"(goal {STORE_GOAL:.0f})\n"
+        f"{_sign(speed.growth <= FLAT_GOAL)} peak of {many} / of {few} files = {speed.growth:.3f} "
+        f"(goal {FLAT_GOAL:.2f}), {speed.peak_bytes[1] / MEBIBYTE:.0f} MiB"
+        + (f"\nno encoder here for {', '.join(speed.left_out)}" if speed.left_out else "")
     )
     return table
 

@@ -5,7 +5,10 @@ import resource
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from common.errors import WithheldError
 
@@ -20,6 +23,7 @@ QUIET = {
 """Nobody is told, nothing is fetched, and every engine has the same threads."""
 
 KIBIBYTE = 1024
+LOOK_SECONDS = 0.05
 
 
 def run_fresh(program: str, arguments: list[str], *, log: Path) -> float:
@@ -34,20 +38,55 @@ def run_fresh(program: str, arguments: list[str], *, log: Path) -> float:
         WithheldError: it failed; the last line of `log` is quoted.
     """
     started = time.perf_counter()
+    with _started(program, arguments, log) as process:
+        process.wait()
+    seconds = time.perf_counter() - started
+    _require_success(process, log)
+    return seconds
+
+
+def run_watched(program: str, arguments: list[str], *, log: Path) -> int:
+    """As `run_fresh`, but return the most memory that it and all processes under it held at a time.
+
+    The sum of their resident sets in bytes, looked at every `LOOK_SECONDS`; pages they share count for each.
+
+    Raises:
+        WithheldError: it failed; the last line of `log` is quoted.
+    """
+    peak = 0
+    with _started(program, arguments, log) as process:
+        first = psutil.Process(process.pid)
+        while process.poll() is None:
+            peak = max(peak, _resident(first))
+            time.sleep(LOOK_SECONDS)
+    _require_success(process, log)
+    return peak
+
+
+def _resident(first: psutil.Process) -> int:
+    total = 0
+    with suppress(psutil.NoSuchProcess):
+        for process in (first, *first.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                total += process.memory_info().rss
+    return total
+
+
+def _started(program: str, arguments: list[str], log: Path) -> "subprocess.Popen[bytes]":
     with log.open("wb") as sink:
-        done = subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-c", program, *arguments],
             stdout=sink,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             env={**os.environ, **QUIET},
-            check=False,
         )
-    seconds = time.perf_counter() - started
-    if done.returncode:
+
+
+def _require_success(process: "subprocess.Popen[bytes]", log: Path) -> None:
+    if process.returncode:
         said = log.read_text(errors="replace").strip().splitlines() or ["nothing"]
-        raise WithheldError(f"the measured process ended with {done.returncode}: {said[-1]}")
-    return seconds
+        raise WithheldError(f"the measured process ended with {process.returncode}: {said[-1]}")
 
 
 def peak_bytes() -> int:
