@@ -21,7 +21,8 @@ from common.messages import Answer, Instruction
 from common.model.vlp import VLPModel
 from common.project import Project, open_project, weights_of
 from common.store import Store
-from common.training.trainer import LossSums, TrainingRecord, train, validate
+from common.training.losses import LossSums
+from common.training.trainer import TrainingRecord, train, validate
 from common.update import FIXED_POINT, Vector, digest_weights, pack, quantise, sum_names
 
 log = logging.getLogger("fedvlp")

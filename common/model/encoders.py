@@ -66,7 +66,7 @@ class Block(nn.Module):
 
     def _attend(self, x: Tensor, mask: Tensor | None) -> Tensor:
         batch, length, width = x.shape
-        q, k, v = self.qkv(x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = self.qkv(x).view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         mixed = attention(q, k, v, None if mask is None else mask[:, None, None, :])
         joined: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, length, width))
         return joined

@@ -3,13 +3,15 @@
 Shapes: B rows, C channels, S pixels a side, T word pieces, E embedding width.
 """
 
+from collections.abc import Collection
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.data.batch import Batch
 from common.model.encoders import ResNet, TextTransformer, Tokens, VisionTransformer
-from common.objectives.base import Loss, Objective, Views
+from common.objectives.base import Loss, Objective, View, Views
 from common.objectives.registry import build_objectives
 from common.seeds import derive_seed
 from common.spec.model import ModelSpec
@@ -36,20 +38,35 @@ class VLPModel(nn.Module):
         """(B, T) word pieces -> (B, E) unit rows."""
         return project(self.text_projection, self.text(tokens, mask).pooled)
 
-    def losses(self, batch: Batch) -> dict[str, Loss]:
+    def losses(self, batch: Batch, names: Collection[str] | None = None) -> dict[str, Loss]:
         """Each objective's loss on the rows it can use; an objective without such rows is absent."""
-        views = self.views(batch)
-        found = {name: objective.loss(views, batch) for name, objective in self._objectives()}
+        return self.judge(self.views(batch, self.needs(names)), batch, names)
+
+    def judge(self, views: Views, batch: Batch, names: Collection[str] | None = None) -> dict[str, Loss]:
+        """The losses of the named objectives, or of all, given what the towers say."""
+        found = {name: objective.loss(views, batch) for name, objective in self._objectives(names)}
         return {name: loss for name, loss in found.items() if loss is not None}
 
     def total(self, losses: dict[str, Loss]) -> Tensor:
         """() the weighted sum that is minimised."""
         return torch.stack([self.weights[name] * loss.mean for name, loss in losses.items()]).sum()
 
-    def views(self, batch: Batch) -> Views:
-        """Run each tower once for every view that some objective needs."""
-        needs = frozenset[str]().union(*(objective.needs for _, objective in self._objectives()))
-        image: Tokens | None = self.image(batch.images) if "image" in needs else None
+    def needs(self, names: Collection[str] | None = None) -> frozenset[View]:
+        """The views that some of the named objectives, or of all, need."""
+        return frozenset[View]().union(*(objective.needs for _, objective in self._objectives(names)))
+
+    def reads_tokens(self, names: Collection[str]) -> bool:
+        """Whether some of the named objectives look at single tokens."""
+        return any(objective.reads_tokens for _, objective in self._objectives(names))
+
+    def units(self, batch: Batch) -> dict[str, int | None]:
+        """For each objective the terms that its mean is taken over; None when it couples the rows."""
+        return {name: objective.units(batch) for name, objective in self._objectives()}
+
+    def views(self, batch: Batch, needs: frozenset[View] | None = None) -> Views:
+        """Run each tower once for every view in `needs`; None for all that some objective needs."""
+        needs = self.needs() if needs is None else needs
+        image: Tokens | None = self.image(batch.images, batch.kept_patches) if "image" in needs else None
         text: Tokens | None = self.text(batch.tokens, batch.token_mask) if "text" in needs else None
         return Views(
             image=image,
@@ -66,8 +83,12 @@ class VLPModel(nn.Module):
         for _, objective in self._objectives():
             objective.after_step()
 
-    def _objectives(self) -> list[tuple[str, Objective]]:
-        return [(name, module) for name, module in self.objectives.items() if isinstance(module, Objective)]
+    def _objectives(self, names: Collection[str] | None = None) -> list[tuple[str, Objective]]:
+        return [
+            (name, module)
+            for name, module in self.objectives.items()
+            if isinstance(module, Objective) and (names is None or name in names)
+        ]
 
     def _see_masked(self, batch: Batch) -> Tokens | None:
         if batch.masked_images is None:

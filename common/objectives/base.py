@@ -49,10 +49,19 @@ class Objective(nn.Module, ABC):
     couples_rows: ClassVar[bool]
     """Whether a row's loss depends on the other private rows of the batch: such a loss is no sum over
     patients, and clipping it patient by patient is not differentially private."""
+    reads_tokens: ClassVar[bool] = True
+    """False where only embeddings and pooled vectors are looked at: gradient caching then keeps no tokens."""
 
     @abstractmethod
     def loss(self, views: Views, batch: Batch) -> Loss | None:
         """The mean over the rows that have what this objective needs; None when there is no such row."""
+
+    def units(self, batch: Batch) -> int | None:  # noqa: ARG002 - for those that override it
+        """Equal terms that the mean over `batch` is taken of, if each depends on the views of one row alone.
+
+        Such a loss is worked off chunk by chunk. None when rows see each other, as in a contrastive loss.
+        """
+        return None
 
     def after_step(self) -> None:
         """Put parameters back into their allowed range after an optimiser step."""

@@ -22,6 +22,7 @@ class GlobalContrastive(Objective):
 
     needs = frozenset({"image", "text"})
     couples_rows = True
+    reads_tokens = False
 
     def __init__(self, spec: GlobalContrastiveSpec) -> None:
         super().__init__()

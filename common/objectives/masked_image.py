@@ -52,6 +52,11 @@ class MaskedImage(Objective):
         hidden = torch.ones_like(error).scatter(1, keep, 0.0)
         return Loss((error * hidden).sum() / hidden.sum(), rows)
 
+    def units(self, batch: Batch) -> int:
+        """Masked rows that have an image; each hides as many pixels."""
+        rows = batch.masked_images
+        return 0 if rows is None else int(batch.has_image[rows].sum())
+
     def _decode(self, visible: Tensor, keep: Tensor) -> Tensor:
         """Tokens of visible patches (B, K, D) or of all cells (B, N, D) -> (B, N, P) pixels of all."""
         x = self.enter(visible)

@@ -35,7 +35,7 @@ class MaskedLanguage(Objective):
         rows = batch.masked_reports
         if rows is None or batch.token_labels is None or views.text_masked is None or views.image is None:
             return None
-        hidden = (batch.token_labels >= 0) & batch.has_text[rows, None]
+        hidden = _hidden(batch.token_labels, batch.has_text[rows])
         if not bool(hidden.any()):
             return None
         seen = self.look(views.image.pooled[rows]) * batch.has_image[rows, None]
@@ -43,9 +43,20 @@ class MaskedLanguage(Objective):
         mean = F.cross_entropy(logits.float(), batch.token_labels[hidden])
         return Loss(mean, int(hidden.any(dim=1).sum()))
 
+    def units(self, batch: Batch) -> int:
+        """Hidden word pieces."""
+        if batch.masked_reports is None or batch.token_labels is None:
+            return 0
+        return int(_hidden(batch.token_labels, batch.has_text[batch.masked_reports]).sum())
+
     def _guess(self, text: Tokens, seen: Tensor, vocabulary: Tensor, hidden: Tensor) -> Tensor:
         """(number of hidden pieces, V) logits from the words around and the (Q, D) images beside."""
         x = text.x + seen[:, None]
         for block in self.blocks:
             x = block(x, text.mask)
         return F.linear(self.norm(x[hidden]), vocabulary, self.bias)
+
+
+def _hidden(labels: Tensor, has_text: Tensor) -> Tensor:
+    """(Q, T) word pieces to guess, of (Q,) reports that are there."""
+    return (labels >= 0) & has_text[:, None]

@@ -4,9 +4,9 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, NonNegativeInt, ValidationError
+from pydantic import Field, NonNegativeInt, ValidationError, model_validator
 
 from common.errors import ConfigurationError
 from common.imaging.preparation import Preparation
@@ -34,6 +34,14 @@ class Spec(Section):
     privacy: PrivacySpec
     secure_aggregation: SecureAggregationSpec
     evaluation: EvaluationSpec = EvaluationSpec()
+
+    @model_validator(mode="after")
+    def _drops_patches_of_a_vit(self) -> Self:
+        if self.train.patch_dropout and self.model.image.encoder != "vit":
+            raise ValueError(
+                "train.patch_dropout needs model.image.encoder = 'vit'; a ResNet sees every pixel"
+            )
+        return self
 
     @property
     def preparation(self) -> Preparation:

@@ -1,41 +1,45 @@
 """Local training: the one loop that hospitals, the central baseline and the local-only baselines run."""
 
-import math
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from common.data.batch import Batch
-from common.data.batches import Batches
+from common.data.batches import Batches, visible_patches
 from common.errors import ConfigurationError
 from common.model.vlp import VLPModel
+from common.objectives.base import Loss
+from common.seeds import derive_seed, generator
 from common.spec.run import Spec
-from common.spec.train import TrainSpec
+from common.training.company import in_company
+from common.training.device import made_on, pick_device, precision_of, repeatable
+from common.training.gradient import Plan, backpropagate
+from common.training.losses import LossSums
+from common.training.optimizer import (
+    MeanWeights,
+    build_optimizer,
+    learning_rate_at,
+    ramp_at,
+    set_learning_rate,
+)
+from common.training.peers import ALONE, Peers
+from common.training.resume import RoundState, read_state, round_key, write_state
+from common.training.towers import hastened
 
-BETAS = (0.9, 0.98)
-"""AdamW's, as in Radford et al. 2021, arXiv:2103.00020, table 19 (ViT)."""
 
+@dataclass(frozen=True)
+class Stretch:
+    """Which steps of a run are taken."""
 
-@dataclass
-class LossSums:
-    """What the objectives cost, kept as sums so that rounds and hospitals add up."""
-
-    totals: dict[str, float] = field(default_factory=dict)
-    """Objective -> sum over rows of the loss."""
-    rows: dict[str, int] = field(default_factory=dict)
-
-    def add(self, name: str, mean: float, rows: int) -> None:
-        """Count `rows` more rows of mean loss `mean`."""
-        self.totals[name] = self.totals.get(name, 0.0) + mean * rows
-        self.rows[name] = self.rows.get(name, 0) + rows
-
-    def means(self) -> dict[str, float]:
-        """Objective -> mean loss per row."""
-        return {name: self.totals[name] / rows for name, rows in self.rows.items() if rows}
+    first_step: int
+    steps: int
+    total_steps: int
+    """Of the whole run, which the learning rate's cosine spans."""
 
 
 @dataclass(frozen=True)
@@ -58,109 +62,177 @@ def train(
     steps: int,
     total_steps: int,
     on_step: Callable[[int], None] | None = None,
+    state: Path | None = None,
 ) -> TrainingRecord:
     """Take `steps` AdamW steps from global step `first_step` of `total_steps`; `model` is changed in place.
 
     The optimiser starts afresh, so the result is a function of the weights, the spec, the rows and the step
     numbers. The learning rate follows one cosine over `total_steps`, and rises to it anew in each call.
 
+    Args:
+        model: on the CPU before and after; in between it lies where the spec says.
+        batches: of this site.
+        spec: of the run.
+        first_step: global number of the first step.
+        steps: how many to take.
+        total_steps: of the whole run.
+        on_step: told the number of each step that was taken.
+        state: file that a killed call left its state in, and that this one leaves its own in, every
+            `train.save_every_steps`. The end is the same to the bit as that of a call that nobody killed.
+
     Raises:
-        ConfigurationError: a loss or gradient is not finite; `model` keeps its last finite weights.
+        ConfigurationError: a loss or gradient is not finite (`model` keeps its last finite weights), or the
+            spec asks for what this machine has not.
     """
-    torch.set_num_threads(spec.train.threads)
+    stretch = Stretch(first_step, steps, total_steps)
+    if spec.train.processes > 1:
+        return in_company(
+            take_steps,
+            model,
+            batches,
+            spec,
+            stretch,
+            count=spec.train.processes,
+            backend="nccl" if pick_device(spec.train).type == "cuda" else "gloo",
+            on_step=on_step,
+            state=state,
+        )
+    return take_steps(model, batches, spec, stretch, ALONE, on_step=on_step, state=state)
+
+
+def take_steps(
+    model: VLPModel,
+    batches: Batches,
+    spec: Spec,
+    stretch: Stretch,
+    peers: Peers,
+    *,
+    on_step: Callable[[int], None] | None = None,
+    state: Path | None = None,
+) -> TrainingRecord:
+    """What `train` does, as one of `peers`."""
     started = time.perf_counter()
-    optimizer = build_optimizer(model, spec.train)
-    losses = LossSums()
-    model.train()
-    for step in range(first_step, first_step + steps):
-        rate = learning_rate_at(step, total_steps, spec.train) * ramp_at(step - first_step, spec.train)
-        set_learning_rate(optimizer, rate)
-        take_step(model, optimizer, batches.at(step), spec.train, losses)
-        if on_step is not None:
-            on_step(step)
-    return TrainingRecord(steps, steps * batches.private_rows, losses, time.perf_counter() - started)
-
-
-def take_step(
-    model: VLPModel, optimizer: torch.optim.Optimizer, batch: Batch, spec: TrainSpec, losses: LossSums
-) -> None:
-    """Forward, backward, clip, step; the batch's losses are added to `losses`."""
-    with precision_of(spec):
-        found = model.losses(batch)
-        if not found:
-            return
-        total = model.total(found)
-    optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(total)
-    norm = nn.utils.clip_grad_norm_(model.parameters(), spec.gradient_norm)
-    _require_finite(norm, {name: loss.mean for name, loss in found.items()})
-    optimizer.step()
-    model.after_step()
-    for name, loss in found.items():
-        losses.add(name, loss.mean.item(), loss.rows)
+    device = pick_device(spec.train, peers.rank)
+    plan = Plan(lambda: precision_of(spec.train, device), spec.train.chunk_rows, peers)
+    with repeatable(spec.train, device), hastened(model, spec.train), _lying_on(model, device):
+        key = round_key(spec, batches.site, stretch.first_step, stretch.steps, model) if state else ""
+        optimizer = build_optimizer(model, spec.train)
+        means = MeanWeights(model, spec.train.ema_decay) if spec.train.ema_decay else None
+        kept = read_state(state, key) if state else None
+        losses = LossSums() if kept is None else kept.restore(model, optimizer, means)
+        model.train()
+        for taken in range(0 if kept is None else kept.steps_taken, stretch.steps):
+            step = stretch.first_step + taken
+            rate = learning_rate_at(step, stretch.total_steps, spec.train) * ramp_at(taken, spec.train)
+            set_learning_rate(optimizer, rate)
+            _take_step(model, optimizer, batches, spec, stretch, step, plan, losses)
+            if means is not None:
+                means.add(model)
+            if state and peers.rank == 0 and _is_due(taken + 1, stretch.steps, spec.train.save_every_steps):
+                write_state(state, RoundState.of(key, taken + 1, model, optimizer, means, losses))
+            if on_step is not None:
+                on_step(step)
+                model.to(device)
+        if means is not None:
+            means.put_into(model)
+    examples = stretch.steps * spec.train.accumulate_batches * batches.private_rows
+    return TrainingRecord(stretch.steps, examples, losses, time.perf_counter() - started)
 
 
 @torch.inference_mode()
 def validate(model: VLPModel, batches: list[Batch], spec: Spec) -> LossSums:
     """The objectives' losses on fixed batches; `model` is left as it is."""
-    torch.set_num_threads(spec.train.threads)
+    device = pick_device(spec.train)
     model.eval()
     losses = LossSums()
-    for batch in batches:
-        with precision_of(spec.train):
-            found = model.losses(batch)
-        for name, loss in found.items():
-            losses.add(name, loss.mean.item(), loss.rows)
+    with repeatable(spec.train, device), _lying_on(model, device):
+        for number, batch in enumerate(batches):
+            torch.manual_seed(derive_seed(spec.seed, "validation", number))
+            with precision_of(spec.train, device), made_on(device):
+                found = model.losses(batch.to(device))
+            losses.add_all(found)
     return losses
 
 
-def build_optimizer(model: nn.Module, spec: TrainSpec) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101); vectors, norms and scales are not decayed."""
-    matrices = [weight for weight in model.parameters() if weight.ndim >= 2]
-    others = [weight for weight in model.parameters() if weight.ndim < 2]
-    return torch.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": spec.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ],
-        lr=spec.learning_rate,
-        betas=BETAS,
-        fused=True,
-    )
-
-
-def learning_rate_at(step: int, total_steps: int, spec: TrainSpec) -> float:
-    """Linear warm-up, then a cosine from `learning_rate` to its final share at the last step."""
-    warmup = max(1, round(spec.warmup_share * total_steps))
-    if step < warmup:
-        return spec.learning_rate * (step + 1) / warmup
-    progress = min(1.0, (step - warmup) / max(1, total_steps - 1 - warmup))
-    low = spec.learning_rate * spec.final_learning_rate_share
-    return low + (spec.learning_rate - low) * (1 + math.cos(math.pi * progress)) / 2
-
-
-def ramp_at(steps_taken: int, spec: TrainSpec) -> float:
-    """Share of the learning rate after so many steps of a fresh optimiser, above 0 to 1."""
-    return min(1.0, (steps_taken + 1) / (spec.round_warmup_steps + 1))
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Use `rate` for all parameters from the next step on."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-
-
-def precision_of(spec: TrainSpec) -> AbstractContextManager[object]:
-    """Autocast to bfloat16, or no autocast; weights and sums stay in float32 either way."""
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=spec.precision == "bf16")
-
-
-def _require_finite(norm: Tensor, means: dict[str, Tensor]) -> None:
-    if bool(torch.isfinite(norm)):
+def _take_step(
+    model: VLPModel,
+    optimizer: torch.optim.Optimizer,
+    batches: Batches,
+    spec: Spec,
+    stretch: Stretch,
+    step: int,
+    plan: Plan,
+    losses: LossSums,
+) -> None:
+    """Forward, backward, clip, step; the losses of the step's batches are added to `losses`."""
+    device = next(model.parameters()).device
+    together = spec.train.accumulate_batches
+    optimizer.zero_grad(set_to_none=True)
+    seen: list[tuple[Batch, int]] = []
+    found: list[dict[str, Loss]] = []
+    for number in range(step * together, (step + 1) * together):
+        batch = _drop_patches(batches.at(number), batches, spec, stretch, step, number).to(device)
+        seen.append((batch, derive_seed(spec.seed, "step", batches.site, number)))
+        with made_on(device):
+            found.append(backpropagate(model, batch, plan, seed=seen[-1][1], share=1 / together))
+    if not any(found):
         return
-    blamed = [name for name, mean in means.items() if not bool(torch.isfinite(mean))]
-    cause = f"the loss of {', '.join(blamed)}" if blamed else "a gradient"
-    raise ConfigurationError(
-        f"training stopped: {cause} is not finite; lower train.learning_rate or use train.precision = 'fp32'",
-        outward=f"training stopped: {cause} is not finite",
+    plan.peers.add_gradients(model)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), spec.train.gradient_norm)
+    if not bool(torch.isfinite(norm)):
+        raise _not_finite(_blamed(model, seen, found, plan), step)
+    optimizer.step()
+    model.after_step()
+    for losses_of_batch in found:
+        losses.add_all(losses_of_batch)
+
+
+def _drop_patches(
+    batch: Batch, batches: Batches, spec: Spec, stretch: Stretch, step: int, number: int
+) -> Batch:
+    """`batch` with the patches drawn that the image tower sees of it, unless it sees all."""
+    share = spec.train.patch_dropout
+    if not share or step >= stretch.total_steps * (1 - spec.train.whole_images_share):
+        return batch
+    chance = generator(spec.seed, "patch dropout", batches.site, number)
+    return replace(batch, kept_patches=visible_patches(spec, len(batch), share, chance))
+
+
+@contextmanager
+def _lying_on(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """`model` on `device` until the block ends, and on the CPU afterwards."""
+    try:
+        model.to(device)
+        yield
+    finally:
+        model.to("cpu")
+
+
+def _is_due(taken: int, steps: int, every: int) -> bool:
+    return bool(every) and (taken % every == 0 or taken == steps)
+
+
+def _blamed(model: VLPModel, seen: list[tuple[Batch, int]], found: list[dict[str, Loss]], plan: Plan) -> str:
+    """Which loss is not finite, or else which objective's gradient; found by working it off once more."""
+    for losses in found:
+        bad = [name for name, loss in losses.items() if not bool(torch.isfinite(loss.mean))]
+        if bad:
+            return f"the loss of {', '.join(bad)}"
+    for batch, seed in seen:
+        for name in model.weights:
+            model.zero_grad(set_to_none=True)
+            with made_on(batch.images.device):
+                backpropagate(model, batch, plan, seed=seed, names=(name,))
+            plan.peers.add_gradients(model)
+            gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+            if not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
+                return f"a gradient of {name}"
+    return "the sum of the gradients"
+
+
+def _not_finite(cause: str, step: int) -> ConfigurationError:
+    said = f"training stopped at step {step}: {cause} is not finite"
+    return ConfigurationError(
+        f"{said}; the last good weights are kept; lower train.learning_rate or use train.precision = 'fp32'",
+        outward=said,
     )

@@ -14,15 +14,9 @@ from common.errors import ConfigurationError
 from common.model.vlp import VLPModel
 from common.project import Project, weights_of
 from common.spec.run import Spec
-from common.training.trainer import (
-    LossSums,
-    TrainingRecord,
-    build_optimizer,
-    learning_rate_at,
-    ramp_at,
-    train,
-    validate,
-)
+from common.training.losses import LossSums
+from common.training.optimizer import build_optimizer, learning_rate_at, ramp_at
+from common.training.trainer import TrainingRecord, train, validate
 from common.update import digest_weights
 
 
@@ -132,7 +126,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_finite_weights(
         steps(model, bad, 0, 3)
     train(reference, batches, batches.spec, first_step=0, steps=2, total_steps=6)
     assert bits(model) == bits(reference)
-    assert caught.value.outward.startswith("training stopped: the loss of ")
+    assert caught.value.outward.startswith("training stopped at step 2: the loss of ")
     assert "masked_image" in caught.value.outward
     assert "\n" not in str(caught.value)
 
@@ -141,7 +135,7 @@ def test_a_gradient_that_is_not_finite_stops_too(project: Project, batches: Batc
     model = project.fresh_model()
     before = bits(model)
     model.objectives["masked_language"].bias.register_hook(lambda gradient: gradient * math.inf)
-    with pytest.raises(ConfigurationError, match="a gradient is not finite"):
+    with pytest.raises(ConfigurationError, match="step 0: a gradient of masked_language is not finite"):
         steps(model, batches, 0, 1)
     assert bits(model) == before
 
