@@ -212,7 +212,7 @@ def test_a_model_that_is_not_finite_is_refused_and_nothing_leaves(
     weights = np.full_like(instruction.weights, np.nan)
     digest = digest_weights(project.layout.unflatten(weights))
     said = replace(instruction, weights=weights, model=digest)
-    assert "ConfigurationError'>:<'training stopped: " in refusal(node, said.to_records())
+    assert "ConfigurationError'>:<'training stopped at step 0: " in refusal(node, said.to_records())
 
 
 @pytest.mark.parametrize("key", ["site", "store", "project"])

@@ -35,7 +35,7 @@ ROWS = 7
 
 
 class KeepFloat64(TorchFunctionMode):
-    """`float()` on float64 changes nothing, so that the arithmetic of a loss is checked to its last digits."""
+    """`float()` on float64 changes nothing, so that a loss is checked to its last digits."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if function is Tensor.float and args[0].dtype == torch.float64:
