@@ -14,13 +14,8 @@ from common.privacy.step import Covered, UnitLoss, private_gradient
 from common.privacy.units import Population
 from common.spec.run import Spec
 from common.spec.train import TrainSpec
-from common.training.trainer import (
-    build_optimizer,
-    learning_rate_at,
-    precision_of,
-    ramp_at,
-    set_learning_rate,
-)
+from common.training.device import precision_of
+from common.training.optimizer import build_optimizer, learning_rate_at, ramp_at, set_learning_rate
 
 log = logging.getLogger("fedvlp")
 
@@ -83,7 +78,7 @@ def unit_losses(model: VLPModel, units: Iterator[Batch], spec: TrainSpec) -> Ite
     for batch in units:
 
         def loss(batch: Batch = batch) -> Tensor | None:
-            with precision_of(spec):
+            with precision_of(spec, batch.images.device):
                 found = model.losses(batch)
                 return model.total(found) if found else None
 

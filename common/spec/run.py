@@ -21,6 +21,20 @@ from common.spec.secure_aggregation import SecureAggregationSpec
 from common.spec.train import TrainSpec
 
 
+NOT_IN_PRIVATE_STEPS = (
+    "ema_decay",
+    "chunk_rows",
+    "accumulate_batches",
+    "text_buckets",
+    "patch_dropout",
+    "gradient_checkpointing",
+    "compile",
+    "processes",
+    "save_every_steps",
+)
+"""Keys of `[train]` that only steps without privacy obey; a key that would do nothing is refused."""
+
+
 class Spec(Section):
     """The whole run."""
 
@@ -41,6 +55,17 @@ class Spec(Section):
             raise ValueError(
                 "train.patch_dropout needs model.image.encoder = 'vit'; a ResNet sees every pixel"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _private_steps_know_every_key(self) -> Self:
+        if self.privacy.mode == "none":
+            return self
+        for key in NOT_IN_PRIVATE_STEPS:
+            if getattr(self.train, key) != type(self.train).model_fields[key].default:
+                raise ValueError(
+                    f"train.{key} does not go with privacy.mode = '{self.privacy.mode}'; leave it out"
+                )
         return self
 
     @property

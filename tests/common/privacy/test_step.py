@@ -19,7 +19,7 @@ from common.privacy.step import Covered, UnitLoss, private_gradient, sum_units
 from common.privacy.training import take_private_step, train_privately, unit_losses
 from common.privacy.units import Population
 from common.project import Project, weights_of
-from common.training.trainer import build_optimizer
+from common.training.optimizer import build_optimizer
 from common.update import digest_weights
 
 TERMS = Terms(
