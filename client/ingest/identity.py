@@ -74,15 +74,19 @@ def identified(
     Args:
         images: the headers of all images.
         identity: how to find out.
-        files: path of each image's file in its folder, by which a file without an instance UID is known.
+        files: path of each image's file in its folder.
     """
-    known = identify(images, identity.records, files=files)
+    by_path = [_known_by_path(header, file) for header, file in zip(images, files, strict=True)]
+    known = identify(by_path, identity.records, files=files)
     return [_one(header, identity, file) for header, file in zip(known, files, strict=True)]
 
 
+def _known_by_path(header: Header, file: str) -> Header:
+    """Give a file that names no study, a PNG or a JPEG, its path as its instance."""
+    return header if header.study_uid or header.accession else replace(header, instance_uid=f"file {file}")
+
+
 def _one(header: Header, identity: Identity, file: str) -> Header | Reason:
-    if not header.instance_uid:
-        header = replace(header, instance_uid=f"file {file}")
     if identity.folders and not header.patient_id:
         patient, study, *inside = (*PurePath(file).parts, "", "")
         if any(inside[:-2]):

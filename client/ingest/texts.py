@@ -71,7 +71,9 @@ def _known(
         found[patient][reports[number].known()] = None
     for image in images:
         if image.patient in found:
-            found[image.patient][image.identifiers] = None
+            # By a table or by folders, a file may be somebody's whom its own header does not name.
+            own = Identifiers(ids=(image.patient_id, image.accession, image.study_uid))
+            found[image.patient] |= {image.identifiers: None, own: None}
     return {patient: reduce(or_, several) for patient, several in found.items()}
 
 

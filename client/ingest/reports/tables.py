@@ -8,7 +8,16 @@ from pathlib import Path
 from client.ingest.deidentify import Identifiers
 from client.ingest.rejected import Reason, Refusal
 from client.ingest.reports.encodings import decode_text, marked_encoding
-from client.ingest.reports.report import Found, Report, ReportFile, iso_date, language_tag, uid_in, unique
+from client.ingest.reports.report import (
+    Found,
+    ImageRecord,
+    Report,
+    ReportFile,
+    iso_date,
+    language_tag,
+    uid_in,
+    unique,
+)
 from common.errors import ConfigurationError, InputRefusedError
 
 COLUMNS = ("accession_number", "patient_id", "sop_instance_uids", "report")
@@ -91,7 +100,9 @@ def read_table(file: ReportFile, columns: Mapping[str, str]) -> Found:
         else:
             further = {ours: row.get(ours, "") for ours in FURTHER_COLUMNS if ours not in columns}
             named = {ours: row[theirs] if theirs else "" for ours, theirs in columns.items()}
-            found.add(_report(place, further | named))
+            report = _report(place, further | named)
+            found.add(report)
+            found.images += _images(report)
     return found
 
 
@@ -113,6 +124,12 @@ def _report(place: str, fields: Mapping[str, str]) -> Report:
             institutions=_several(fields["institution"]),
         ),
     )
+
+
+def _images(report: Report) -> list[ImageRecord]:
+    """What a report says of the image files that it names, for those that do not say whose they are."""
+    names = report.file_names if report.patient_id else ()
+    return [ImageRecord(report.place, name, report.patient_id, report.accession) for name in names]
 
 
 def _several(field: str) -> tuple[str, ...]:
