@@ -15,6 +15,8 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 # Test processes at a time.
 WORKERS ?= 2
 
+# An environment that forbids bytecode makes every process compile torch anew, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1

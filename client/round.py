@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -72,9 +72,9 @@ def open_site(node: NodeConfig) -> Site:
     return _open_site(str(node["site"]), str(node["store"]), str(node["project"]), str(node.get("bank", "")))
 
 
-@lru_cache(maxsize=4)
+@cache
 def _open_site(name: str, store_folder: str, project_folder: str, bank_folder: str) -> Site:
-    project = open_project(Path(project_folder))
+    project = _open_project(project_folder)
     if name not in project.manifest.sites:
         raise ConfigurationError(
             f"project {project.manifest.name} does not name site {name}; ask the operator",
@@ -101,6 +101,12 @@ def _open_site(name: str, store_folder: str, project_folder: str, bank_folder: s
         validation=fixed_batches(spec, project.tokenizer, held_out, purpose=f"validation of {name}"),
         train_rows=len(private),
     )
+
+
+@lru_cache(maxsize=1)
+def _open_project(folder: str) -> Project:
+    """Sites that share a process, as in simulation, share the project and its one model to work on."""
+    return open_project(Path(folder))
 
 
 def check_instruction(site: Site, instruction: Instruction) -> None:
@@ -131,8 +137,8 @@ def check_instruction(site: Site, instruction: Instruction) -> None:
 
 
 def receive_model(site: Site, instruction: Instruction) -> VLPModel:
-    """The global model of this round."""
-    model = site.project.fresh_model()
+    """The global model of this round; valid until the next round's is received in this process."""
+    model = site.project.working_model
     weights = site.project.layout.unflatten(instruction.weights)
     model.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
     return model

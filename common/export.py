@@ -1,15 +1,10 @@
-"""The trained model as a folder that `transformers` and `safetensors` load.
+"""The trained model for `transformers`: once this is imported, `AutoModel.from_pretrained(folder)` loads it.
 
-    config.json, model.safetensors   `AutoModel.from_pretrained(folder)` after `import common.export`
-    tokenizer files                  `AutoTokenizer.from_pretrained(folder)`, nothing to import first
-
-Shapes: B rows, C channels, S pixels a side, T word pieces, E embedding width.
+`common.model_folder` writes the folder. Shapes: B rows, C channels, S pixels a side, T word pieces, E
+embedding width.
 """
 
 import math
-import shutil
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,15 +13,14 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedMode
 
 from common.model.encoders import sine_positions
 from common.model.vlp import VLPModel
-from common.project import Project
+from common.model_folder import MODEL_TYPE
 from common.spec.run import Spec
-from common.update import Vector
 
 
 class FedVLPConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  # transformers is untyped
     """What is needed to build the model again."""
 
-    model_type = "fedvlp"
+    model_type = MODEL_TYPE
 
     def __init__(self, spec: dict[str, Any] | None = None, vocabulary_size: int = 0, **kwargs: Any) -> None:
         self.spec = spec
@@ -67,24 +61,3 @@ class FedVLP(PreTrainedModel):  # type: ignore[no-untyped-call]  # transformers 
 
 AutoConfig.register(FedVLPConfig.model_type, FedVLPConfig)
 AutoModel.register(FedVLPConfig, FedVLP)
-
-
-def export_model(folder: Path, project: Project, weights: Vector) -> None:
-    """Write the model with `weights` (N,) and its tokenizer to `folder`, whole or not at all."""
-    config = FedVLPConfig(project.spec.model_dump(mode="json"), project.tokenizer.vocabulary_size)
-    model = FedVLP(config)
-    tensors = project.layout.unflatten(weights)
-    model.vlp.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in tensors.items()})
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        model.save_pretrained(beside)
-        project.tokenizer.to_transformers(max_tokens=project.spec.model.text.max_tokens).save_pretrained(
-            beside
-        )
-        if folder.exists():
-            shutil.rmtree(folder)
-        beside.chmod(0o755)
-        beside.replace(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,20 +29,39 @@ def whole_path(path: Path, *, mode: int = 0o644) -> Iterator[Path]:
     os.close(descriptor)
     beside = Path(name)
     try:
-        yield beside
-        _sync(beside)
-        beside.chmod(mode)
-        beside.replace(path)
-        _sync(path.parent)
-    except Exception as error:
-        if _says_disk_full(error):
-            raise ConfigurationError(
-                f"the disk is full: {path.name} was not written and its last good version is kept; "
-                "make room and run again"
-            ) from None
-        raise
+        with _says_what_a_full_disk_left(path):
+            yield beside
+            _sync(beside)
+            beside.chmod(mode)
+            beside.replace(path)
+            _sync(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """An empty folder to fill; when the block ends it becomes `path`, in the place of an older one.
+
+    Killed at the very moment of the exchange, the older folder may be gone and the new one still beside.
+
+    Raises:
+        ConfigurationError: the disk is full; nothing is left behind and an older `path` is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        with _says_what_a_full_disk_left(path):
+            yield beside
+            for file in [*beside.rglob("*"), beside]:
+                _sync(file)
+            beside.chmod(0o755)
+            if path.exists():
+                shutil.rmtree(path)
+            beside.replace(path)
+            _sync(path.parent)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 @contextmanager
@@ -72,6 +92,19 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _says_what_a_full_disk_left(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if _says_disk_full(error):
+            raise ConfigurationError(
+                f"the disk is full: {path.name} was not written and its last good version is kept; "
+                "make room and run again"
+            ) from None
+        raise
 
 
 def _says_disk_full(error: Exception) -> bool:

@@ -57,6 +57,11 @@ class Project:
         return build_model(self.spec, self.tokenizer.vocabulary_size)
 
     @cached_property
+    def working_model(self) -> VLPModel:
+        """A model to load weights into, the same on every call: making one takes as long as some steps."""
+        return self.fresh_model()
+
+    @cached_property
     def layout(self) -> Layout:
         """Tensors of the model, in order."""
         return Layout.of(weights_of(self.fresh_model()))

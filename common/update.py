@@ -8,6 +8,7 @@ Shapes: N coordinates of the whole model, in the order of its state dict; L tens
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -44,12 +45,12 @@ class Layout:
         """The layout of `weights`."""
         return cls(tuple(weights), tuple(array.shape for array in weights.values()))
 
-    @property
+    @cached_property
     def sizes(self) -> npt.NDArray[np.int64]:
         """(L,) coordinates per tensor."""
         return np.array([int(np.prod(shape)) for shape in self.shapes], dtype=np.int64)
 
-    @property
+    @cached_property
     def num_coordinates(self) -> int:
         """N."""
         return int(self.sizes.sum())

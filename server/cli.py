@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from common.errors import InputRefusedError
+from common.model_folder import write_model
 from common.project import create_project, open_project
 from common.spec.run import read_spec
 from common.store import Store
@@ -54,9 +55,7 @@ def export(run: RunFolder, out: Annotated[Path, typer.Argument(help="Folder for 
     state = load_last_checkpoint(run / "checkpoints", opened)
     if state is None:
         raise InputRefusedError(f"{run} holds no finished round; wait for the first one to end")
-    from common.export import export_model  # transformers takes seconds to import, other commands do not wait
-
-    export_model(out, opened, state.weights)
+    write_model(out, opened, state.weights)
     typer.echo(f"model after round {state.round} in {out}")
 
 

@@ -20,6 +20,7 @@ from flwr.serverapp import Grid
 
 from common.errors import ConfigurationError
 from common.files import write_whole
+from common.model_folder import write_model
 from common.project import Project
 from common.store import Store
 from common.update import digest_weights
@@ -168,9 +169,7 @@ def conclude(
     started: datetime,
 ) -> RunRecord:
     """Judge the final model in full, export it, and write the run's record last."""
-    from common.export import export_model  # transformers takes seconds to import, only the end needs it
-
-    export_model(settings.out / "model", project, state.weights)
+    write_model(settings.out / "model", project, state.weights)
     stores = {name: Store(path) for name, path in settings.evaluation_stores.items()}
     record = RunRecord(
         name=project.spec.name,

@@ -4,10 +4,9 @@ Both run the very trainer that sites run, on batches of one size with as many an
 many optimiser steps as its site does; the central one as many as one site, or as all of them together.
 """
 
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from common.store import Split, Store
 from common.training.trainer import train
 from server.evaluation import Evaluator
 from server.report.records import CurvePoint, ModelRecord, RoundRecord, RunRecord
+from simulations.workers import worker_pool
 
 CENTRAL = "central"
 CURVE_POINTS = 6
@@ -48,7 +48,7 @@ def train_baselines(
     if workers == 1:
         return [_announce(train_baseline(baseline), on_done) for baseline in baselines]
     done: dict[str, ModelRecord] = {}
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as processes:
+    with worker_pool(workers) as processes:
         for future in as_completed([processes.submit(train_baseline, baseline) for baseline in baselines]):
             record = _announce(future.result(), on_done)
             done[record.name] = record

@@ -25,6 +25,7 @@ from common.errors import ConfigurationError
 from common.spec.run import read_spec
 from common.terminal import progress, run_command
 from simulations.benchmarks.cli import bench
+from simulations.workers import start_worker_server
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -81,6 +82,8 @@ def run_command_(
 
     Writes run.json, rounds.jsonl, checkpoints/, model/ and report.html to --out.
     """
+    if engine is EngineChoice.inprocess:
+        _prepare_workers(workers)
     from server.report.page import write_report
     from simulations.federation import Federation, run_federation
 
@@ -104,6 +107,7 @@ def compare_command(
     as_json: AsJson = False,
 ) -> None:
     """Train federated, central and local-only models on the same steps, and set them side by side."""
+    _prepare_workers(workers)
     from simulations.comparison import compare
     from simulations.federation import Federation
 
@@ -149,6 +153,7 @@ def demo_command(
     as_json: AsJson = False,
 ) -> None:
     """Phantom hospitals, a federated run, and its comparison with central and local-only training."""
+    _prepare_workers(workers)
     from simulations.demo import run_demo
 
     run_demo(out, seed=seed, workers=workers or os.cpu_count() or 1)
@@ -170,6 +175,12 @@ def parse_sites(given: list[str]) -> dict[str, Path]:
             raise ConfigurationError(f"--site {name} appears twice; names must differ")
         sites[name] = Path(folder)
     return sites
+
+
+def _prepare_workers(workers: int | None) -> None:
+    """Let workers import torch while this process imports the rest; one worker is this process itself."""
+    if (workers or os.cpu_count() or 1) > 1:
+        start_worker_server()
 
 
 def _tell(out: Path, *, as_json: bool) -> None:

@@ -6,7 +6,6 @@ not depend on the number of workers, only how long it takes.
 """
 
 import logging
-import multiprocessing
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +20,8 @@ from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
+
+from simulations.workers import log_handler, worker_pool
 
 NodeConfig = Mapping[str, str | int | float | bool]
 Fault = Literal["dies", "silent"]
@@ -82,7 +83,7 @@ class InProcessGrid(Grid):
         self._workers: list[ProcessPoolExecutor] = []
         self._log = log
         if workers > 1:
-            self._workers = [_worker(log) for _ in range(workers)]
+            self._workers = [worker_pool(1, log=log) for _ in range(workers)]
             for ready in [worker.submit(_warm_up) for worker in self._workers]:
                 ready.result()
 
@@ -162,7 +163,7 @@ class InProcessGrid(Grid):
         try:
             return self._workers[place].submit(_handle_in_worker, message, context)
         except BrokenExecutor:
-            self._workers[place] = _worker(self._log)
+            self._workers[place] = worker_pool(1, log=self._log)
             return self._workers[place].submit(_handle_in_worker, message, context)
 
     def _reply(self, message: Message, future: "Future[Message] | None") -> Message:
@@ -199,29 +200,13 @@ def fedvlp_client_app() -> ClientApp:
 @contextmanager
 def log_to(path: Path) -> Iterator[None]:
     """Send what sites and hub log to `path` instead of stderr, which is the user's."""
-    handler = _log_handler(path)
+    handler = log_handler(path)
     logging.getLogger("fedvlp").addHandler(handler)
     try:
         yield
     finally:
         logging.getLogger("fedvlp").removeHandler(handler)
         handler.close()
-
-
-def _log_handler(path: Path) -> logging.Handler:
-    handler = logging.FileHandler(path, delay=True, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(processName)s: %(message)s"))
-    return handler
-
-
-def _worker(log: Path | None) -> ProcessPoolExecutor:
-    processes = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, mp_context=processes, initializer=_log_in_worker, initargs=(log,))
-
-
-def _log_in_worker(log: Path | None) -> None:
-    if log is not None:
-        logging.getLogger("fedvlp").addHandler(_log_handler(log))
 
 
 def _handle_in_worker(message: Message, context: Context) -> Message:

@@ -9,7 +9,7 @@ import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -17,9 +17,6 @@ from torch import Tensor
 
 from common.errors import ConfigurationError, IntegrityError
 from common.files import write_whole
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
 
 PAD, UNK, CLS, SEP, MASK = range(5)
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -137,26 +134,29 @@ class ReportTokenizer:
         """SHA-256 of `to_bytes`, hex."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
-    def to_transformers(self, *, max_tokens: int = 512) -> "PreTrainedTokenizerFast":
-        """The same tokenizer for `transformers`; its `save_pretrained` folder loads offline by AutoTokenizer.
+    def transformers_files(self, *, max_tokens: int) -> dict[str, bytes]:
+        """File name -> content of a folder that `transformers.AutoTokenizer` loads offline.
 
         Args:
             max_tokens: length at which `truncation=True` cuts.
         """
-        from transformers import PreTrainedTokenizerFast  # a second to import, and only export needs it
-
         pad, unk, cls, sep, mask = SPECIAL_TOKENS
-        return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # its constructor carries no types
-            tokenizer_object=Tokenizer.from_str(self._tokenizer.to_str()),
-            pad_token=pad,
-            unk_token=unk,
-            cls_token=cls,
-            sep_token=sep,
-            mask_token=mask,
-            model_max_length=max_tokens,
-            model_input_names=["input_ids", "attention_mask"],
-            split_special_tokens=True,
-        )
+        config = {
+            "backend": "tokenizers",
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "pad_token": pad,
+            "unk_token": unk,
+            "cls_token": cls,
+            "sep_token": sep,
+            "mask_token": mask,
+            "model_max_length": max_tokens,
+            "model_input_names": ["input_ids", "attention_mask"],
+            "split_special_tokens": True,
+        }
+        return {
+            "tokenizer.json": self.to_bytes(),
+            "tokenizer_config.json": json.dumps(config, indent=2, sort_keys=True).encode() + b"\n",
+        }
 
 
 def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int) -> ReportTokenizer:

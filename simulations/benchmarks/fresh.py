@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def _started(program: str, arguments: list[str], log: Path) -> "subprocess.Popen
             stdout=sink,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, **QUIET},
+            env={**_with_bytecode(os.environ), **QUIET},
         )
 
 
@@ -87,6 +88,11 @@ def _require_success(process: "subprocess.Popen[bytes]", log: Path) -> None:
     if process.returncode:
         said = log.read_text(errors="replace").strip().splitlines() or ["nothing"]
         raise WithheldError(f"the measured process ended with {process.returncode}: {said[-1]}")
+
+
+def _with_bytecode(environment: Mapping[str, str]) -> dict[str, str]:
+    """Leave out what forbids Python to keep bytecode: most of what is measured would be compiling torch."""
+    return {name: value for name, value in environment.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def peak_bytes() -> int:

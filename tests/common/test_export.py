@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
 from common.errors import ConfigurationError
-from common.export import FedVLP, export_model
+from common.export import FedVLP
+from common.model_folder import write_model
 from common.project import Project
 from common.update import Vector
 
@@ -20,7 +22,7 @@ def weights(project: Project) -> Vector:
 @pytest.fixture(scope="module")
 def folder(project: Project, weights: Vector, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("out") / "model"
-    export_model(path, project, weights)
+    write_model(path, project, weights)
     return path
 
 
@@ -61,6 +63,17 @@ def test_the_loaded_model_embeds_as_the_trained_one(project: Project, weights: V
         assert torch.allclose(model(images, tokens, mask.long()), seen @ read.T)
 
 
+def test_transformers_itself_would_have_written_the_same(folder: Path, tmp_path: Path) -> None:
+    AutoModel.from_pretrained(folder).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path)
+    theirs, ours = (json.loads((path / "config.json").read_text()) for path in (tmp_path, folder))
+    assert theirs.pop("transformers_version")
+    assert theirs == ours
+    assert (tmp_path / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+    theirs, ours = (json.loads((path / "tokenizer.json").read_text()) for path in (tmp_path, folder))
+    assert theirs == ours
+
+
 def test_the_tokenizer_beside_it_gives_the_same_pieces(project: Project, folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     text = "Opacity on the left. The heart is normal."
@@ -72,9 +85,9 @@ def test_the_tokenizer_beside_it_gives_the_same_pieces(project: Project, folder:
 def test_a_second_export_replaces_the_first(
     project: Project, weights: Vector, folder: Path, tmp_path: Path
 ) -> None:
-    export_model(tmp_path / "model", project, weights)
+    write_model(tmp_path / "model", project, weights)
     (tmp_path / "model" / "stray").touch()
-    export_model(tmp_path / "model", project, weights + 1)
+    write_model(tmp_path / "model", project, weights + 1)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert {path.name for path in (tmp_path / "model").iterdir()} == {path.name for path in folder.iterdir()}
     held = load_file(tmp_path / "model" / "model.safetensors")
@@ -90,10 +103,10 @@ def test_an_export_that_fails_keeps_the_old_model_and_leaves_nothing_beside(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    export_model(tmp_path / "model", project, weights)
+    write_model(tmp_path / "model", project, weights)
     before = (tmp_path / "model" / "model.safetensors").read_bytes()
-    monkeypatch.setattr(FedVLP, "save_pretrained", full)
-    with pytest.raises((OSError, ConfigurationError)):
-        export_model(tmp_path / "model", project, weights + 1)
+    monkeypatch.setattr("common.model_folder.save_file", full)
+    with pytest.raises(ConfigurationError, match="disk is full: model was not written"):
+        write_model(tmp_path / "model", project, weights + 1)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert (tmp_path / "model" / "model.safetensors").read_bytes() == before
