@@ -52,7 +52,6 @@ def terms(spec: Spec) -> Terms:
 
 
 def open_population(project: Project, store: Store, bank: Store) -> Population:
-    size = project.spec.model.image_size
-    private = read_corpus(store, "train", project.tokenizer, image_size=size)
-    anchors = read_corpus(bank, None, project.tokenizer, image_size=size)
+    private = read_corpus(store, "train", project.tokenizer, preparation=project.spec.preparation)
+    anchors = read_corpus(bank, None, project.tokenizer, preparation=project.spec.preparation)
     return population_of(store, Batches(project.spec, project.tokenizer, private, anchors, store.name))

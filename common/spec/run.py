@@ -20,7 +20,6 @@ from common.spec.section import Section
 from common.spec.secure_aggregation import SecureAggregationSpec
 from common.spec.train import TrainSpec
 
-
 NOT_IN_PRIVATE_STEPS = (
     "ema_decay",
     "chunk_rows",
