@@ -188,11 +188,11 @@ def answer(
         delta,
         instruction.clips,
         project.layout,
+        project.profile,
         seed=project.spec.seed,
         site=site.name,
         round_number=instruction.round,
     )
-    low, high = pack(quantised)
     validation, validation_seconds = validated
     lanes = {
         "weight": site.weight,
@@ -209,8 +209,7 @@ def answer(
         round=instruction.round,
         project=instruction.project,
         model=instruction.model,
-        low=low,
-        high=high,
+        planes=pack(quantised, project.profile),
         sums=np.array(sums, dtype=np.uint64),
     )
 

@@ -19,7 +19,7 @@ from flwr.common.constant import SType
 from numpy.lib.format import read_array_header_1_0, read_magic
 
 from common.errors import IntegrityError
-from common.update import Vector
+from common.update import Planes, Vector
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -77,10 +77,8 @@ class Answer:
     project: str
     model: str
     """Digest of the model that was trained from."""
-    low: npt.NDArray[np.uint16]
-    """(N,) low halves of the quantised update."""
-    high: npt.NDArray[np.uint8]
-    """(N,) high bytes."""
+    planes: Planes
+    """(N,) the packed update."""
     sums: npt.NDArray[np.uint64]
     """(K,) see `common.update.sum_names`."""
 
@@ -89,7 +87,7 @@ class Answer:
         return RecordDict(
             {
                 "round": ConfigRecord({"round": self.round, "project": self.project, "model": self.model}),
-                "update": ArrayRecord({"low": Array(self.low), "high": Array(self.high)}),
+                "update": planes_to_record(self.planes),
                 "sums": ArrayRecord({"sums": Array(self.sums)}),
             }
         )
@@ -102,15 +100,31 @@ class Answer:
             IntegrityError: a record or a value is missing or has another type.
         """
         said = _config(records, "round")
-        update = _arrays(records, "update")
         return cls(
             round=_integer(said, "round"),
             project=_text(said, "project"),
             model=_text(said, "model"),
-            low=_array(update, "low", np.uint16),
-            high=_array(update, "high", np.uint8),
+            planes=planes_from_record(_arrays(records, "update")),
             sums=_array(_arrays(records, "sums"), "sums", np.uint64),
         )
+
+
+def planes_to_record(planes: Planes) -> ArrayRecord:
+    """As Flower sends it: one array or two."""
+    arrays = {"low": Array(planes.low)}
+    if planes.high is not None:
+        arrays["high"] = Array(planes.high)
+    return ArrayRecord(arrays)
+
+
+def planes_from_record(record: ArrayRecord) -> Planes:
+    """The inverse of `planes_to_record`; whether they fit the model is for the reader to judge.
+
+    Raises:
+        IntegrityError: an array is missing or has another type.
+    """
+    high = _array(record, "high", np.uint8) if "high" in record else None
+    return Planes(_array(record, "low", np.uint16), high)
 
 
 def _config(records: RecordDict, name: str) -> ConfigRecord:

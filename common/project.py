@@ -21,7 +21,7 @@ from common.store import Store
 from common.text.ontology import sentences as ontology_sentences
 from common.text.sections import training_text
 from common.text.tokenizer import ReportTokenizer, train_tokenizer
-from common.update import MAX_SITES, Layout, Weights
+from common.update import MAX_SITES, Layout, Profile, Weights, answer_bytes
 
 MANIFEST, SPEC, TOKENIZER = "project.json", "spec.json", "tokenizer.json"
 
@@ -65,6 +65,16 @@ class Project:
     def layout(self) -> Layout:
         """Tensors of the model, in order."""
         return Layout.of(weights_of(self.fresh_model()))
+
+    @property
+    def profile(self) -> Profile:
+        """How an update is packed."""
+        return Profile.named(self.spec.federation.profile, sites=len(self.manifest.sites))
+
+    @property
+    def answer_bytes(self) -> int:
+        """Bytes that one hospital's answer carries."""
+        return answer_bytes(self.layout.num_coordinates, self.spec.objectives.names, self.profile)
 
     def open_bank(self, folder: Path | None) -> Store | None:
         """The public bank, if the spec mixes in anchors.

@@ -7,8 +7,12 @@ import torch
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
     """A 63-bit seed for `purpose`, e.g. ("rows", site, epoch); other purposes give unrelated seeds."""
-    text = "/".join(str(part) for part in (seed, *purpose))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    return int.from_bytes(derive_key(seed, *purpose)[:8], "big") >> 1
+
+
+def derive_key(seed: int, *purpose: str | int) -> bytes:
+    """32 bytes for `purpose`, for a keystream that everyone with the seed can repeat."""
+    return hashlib.sha256("/".join(str(part) for part in (seed, *purpose)).encode()).digest()
 
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:

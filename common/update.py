@@ -1,4 +1,4 @@
-"""An update as integers: quantised, packed into three bytes a coordinate, summed modulo 2^24.
+"""An update as integers: quantised, packed into planes, summed modulo 2^w.
 
 Plain and secure aggregation share this path; plain is secure aggregation without masks. Integer sums do not
 depend on the order in which hospitals answer, so the same seed ends in the same bits everywhere.
@@ -6,31 +6,110 @@ Shapes: N coordinates of the whole model, in the order of its state dict; L tens
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from common.errors import IntegrityError, PolicyError
-from common.seeds import derive_seed
+from common.keystream import PIECE, Keystream, Scratch
+from common.seeds import derive_key
 
 Vector = npt.NDArray[np.float32]
-Words = npt.NDArray[np.uint32]
+Words: TypeAlias = npt.NDArray[np.uint32] | npt.NDArray[np.uint16]
+"""Integers modulo 2^24 in uint32 (the eight bits above are of no account), or modulo 2^16 in uint16."""
 Weights = dict[str, Vector]
 """Tensor name -> float32 array, in the model's order."""
 
-LEVELS = 2**15 - 1
-"""A clipped coordinate becomes an integer in -LEVELS..LEVELS (16 bits)."""
-WORD_BITS = 24
-MAX_SITES = 2 ** (WORD_BITS - 1) // (LEVELS + 1)
-"""More sites than this, and the sum could wrap: 256."""
-CHUNK = 1 << 20
+CHUNK = PIECE
 """Coordinates worked on at a time, so that scratch memory does not grow with the model."""
 
 FIXED_POINT = 1 << 20
 """Losses travel as integers in units of 2^-20."""
+
+FINEST_LEVELS = 2**15 - 1
+"""Steps from zero to the bound that a 16-bit integer can hold."""
+MAX_SITES = 256
+"""More sites than this, and a sum of 16-bit integers could wrap in 24 bits."""
+
+ProfileName = Literal["wide", "thin"]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How wide a word is, and how fine a step, so that no sum can wrap."""
+
+    word_bits: Literal[16, 24]
+    levels: int
+    """A clipped coordinate becomes an integer in -levels..levels."""
+
+    @classmethod
+    def named(cls, name: ProfileName, *, sites: int) -> "Profile":
+        """`wide`: 3 bytes a coordinate, 16-bit steps; `thin`: 2 bytes, steps as fine as `sites` allow."""
+        word_bits: Literal[16, 24] = 24 if name == "wide" else 16
+        return cls(word_bits, min(FINEST_LEVELS, (2 ** (word_bits - 1) - 1) // sites))
+
+    @property
+    def bytes_per_coordinate(self) -> int:
+        """3 or 2."""
+        return self.word_bits // 8
+
+    def holds(self, sites: int) -> bool:
+        """Whether the sum of so many updates stays within a word."""
+        return sites * self.levels < 1 << (self.word_bits - 1)
+
+    def zeros(self, coordinates: int) -> Words:
+        """An empty sum."""
+        return np.zeros(coordinates, np.uint32) if self.word_bits == 24 else np.zeros(coordinates, np.uint16)
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Packed words: a plane of low halves and, where words have 24 bits, a plane of high bytes."""
+
+    low: npt.NDArray[np.uint16]
+    high: npt.NDArray[np.uint8] | None
+
+    def __len__(self) -> int:
+        return len(self.low)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that travel."""
+        return self.low.nbytes + (0 if self.high is None else self.high.nbytes)
+
+    def words(self, part: slice) -> Words:
+        """The words of `part`; a copy where there are two planes, the plane itself where there is one."""
+        if self.high is None:
+            return self.low[part]
+        words = self.high[part].astype(np.uint32)
+        words <<= np.uint32(16)
+        words |= self.low[part]
+        return words
+
+    def put(self, part: slice, words: Words) -> None:
+        """Write the words of `part` back."""
+        self.low[part] = words
+        if self.high is not None:
+            self.high[part] = words >> np.uint32(16)
+
+    def fit(self, profile: Profile, coordinates: int) -> bool:
+        """Whether they are one packed update of a model of so many coordinates."""
+        wanted: list[np.dtype[np.unsignedinteger]] = [np.dtype(np.uint16)]
+        if profile.word_bits == 24:
+            wanted.append(np.dtype(np.uint8))
+        found = [plane for plane in (self.low, self.high) if plane is not None]
+        return [plane.dtype for plane in found] == wanted and all(
+            plane.shape == (coordinates,) for plane in found
+        )
+
+
+def parts(coordinates: int) -> Iterator[slice]:
+    """Slices of CHUNK coordinates that cover all."""
+    return (slice(begin, min(begin + CHUNK, coordinates)) for begin in range(0, coordinates, CHUNK))
 
 
 @dataclass(frozen=True)
@@ -93,88 +172,113 @@ def digest_weights(weights: Mapping[str, Vector]) -> str:
 
 
 def quantise(
-    delta: Vector, clips: Vector, layout: Layout, *, seed: int, site: str, round_number: int
+    delta: Vector,
+    clips: Vector,
+    layout: Layout,
+    profile: Profile,
+    *,
+    seed: int,
+    site: str,
+    round_number: int,
 ) -> tuple[npt.NDArray[np.int16], int]:
-    """Clip each tensor to its bound and round to LEVELS steps, up or down at random, so without bias.
+    """Clip each tensor to its bound and round to whole steps, up or down at random, so without bias.
+
+    A coordinate in 2^-16 of a step plus a draw from 0..2^16 - 1 fits 32 bits, and its upper half is the
+    rounded coordinate.
 
     Args:
         delta: (N,) weighted difference to the global model.
         clips: (L,) bound of one coordinate of each tensor, > 0.
         layout: of the model.
+        profile: of the round.
         seed: the run's seed; with `site` and `round_number` it fixes the rounding.
         site: this hospital.
         round_number: from 1.
 
     Returns:
-        (N,) integers in -LEVELS..LEVELS, and how many coordinates were clipped.
+        (N,) integers in -levels..levels, and how many coordinates were clipped.
 
     Raises:
         PolicyError: `delta` holds a NaN or an infinity; nothing of it may leave.
     """
-    if not np.isfinite(delta).all():
-        raise PolicyError(
-            "the update is not finite (NaN or infinity) and was withheld; nothing left this site"
-        )
-    chance = np.random.Generator(np.random.SFC64(derive_seed(seed, "rounding", site, round_number)))
+    draws = Keystream(derive_key(seed, "rounding", site, round_number), np.uint16)
+    scratch, scaled, fine = Scratch(), np.empty(CHUNK, np.float32), np.empty(CHUNK, np.int32)
     quantised = np.empty(len(delta), dtype=np.int16)
-    clipped = 0
-    start = 0
-    for (_, part), clip in zip(layout.split(delta), clips, strict=True):
-        for begin in range(0, len(part), CHUNK):
-            chunk = part[begin : begin + CHUNK] * np.float32(LEVELS / clip)
-            clipped += int(np.count_nonzero(np.abs(chunk) > LEVELS))
-            np.clip(chunk, -LEVELS, LEVELS, out=chunk)
-            whole = np.floor(chunk)
-            # Adding the draw before the floor would round the sum: 2^-10 of a step too high near the bound.
-            whole += chance.random(len(chunk), dtype=np.float32) < chunk - whole
-            quantised[start + begin : start + begin + len(chunk)] = whole.astype(np.int16)
-        start += len(part)
+    bound = np.float32(profile.levels << 16)
+    clipped = start = 0
+    for (_, tensor), clip in zip(layout.split(delta), clips, strict=True):
+        scale = np.float32((profile.levels << 16) / np.float64(clip))
+        for part in parts(len(tensor)):
+            values = tensor[part]
+            x, steps = scaled[: len(values)], fine[: len(values)]
+            _scale(values, scale, out=x)
+            if max(x.max(), -x.min()) > bound:
+                clipped += int(np.count_nonzero(np.abs(x) > bound))
+                np.clip(x, -bound, bound, out=x)
+            steps[:] = np.rint(x, out=x)
+            steps += draws.next(len(x), scratch)
+            np.right_shift(steps, 16, out=steps)
+            quantised[start + part.start : start + part.stop] = steps
+        start += len(tensor)
     return quantised, clipped
 
 
-def pack(quantised: npt.NDArray[np.int16]) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8]]:
-    """Integers modulo 2^24 as a plane of low halves and a plane of high bytes: 3 bytes a coordinate."""
-    low = quantised.view(np.uint16)
-    high = (quantised >> 15).view(np.uint16).astype(np.uint8)
-    return low, high
+def _scale(values: Vector, scale: np.float32, *, out: Vector) -> None:
+    """out = values * scale. A product may overflow, which is clipped later; a value must be finite."""
+    if not (np.isfinite(values.max()) and np.isfinite(values.min())):
+        raise PolicyError(
+            "the update is not finite (NaN or infinity) and was withheld; nothing left this site"
+        )
+    with np.errstate(over="ignore"):
+        np.multiply(values, scale, out=out)
 
 
-def add_packed(total: Words, low: npt.NDArray[np.uint16], high: npt.NDArray[np.uint8]) -> None:
-    """Add one packed update to `total` (N,), modulo 2^32, of which 2^24 is a divisor.
+def pack(quantised: npt.NDArray[np.int16], profile: Profile) -> Planes:
+    """Integers as words modulo 2^w; the low plane shares their memory."""
+    if profile.word_bits == 16:
+        return Planes(quantised.view(np.uint16), None)
+    high = np.empty(len(quantised), dtype=np.uint8)
+    for part in parts(len(quantised)):
+        high[part] = (quantised[part] >> 15).view(np.uint16)
+    return Planes(quantised.view(np.uint16), high)
+
+
+def add_packed(total: Words, planes: Planes, profile: Profile) -> None:
+    """Add one packed update to `total` (N,), modulo 2^w.
 
     Raises:
         IntegrityError: the planes have another type or length than the model needs.
     """
-    fits = low.shape == high.shape == total.shape and low.dtype == np.uint16 and high.dtype == np.uint8
-    if not fits:
+    if not planes.fit(profile, len(total)):
         raise IntegrityError("the update has another length or type than the model")
-    for begin in range(0, len(total), CHUNK):
-        part = slice(begin, begin + CHUNK)
-        total[part] += low[part] | (high[part].astype(np.uint32) << 16)
+    for part in parts(len(total)):
+        total[part] += planes.words(part)
 
 
 def centred(words: Words) -> npt.NDArray[np.int32]:
-    """Words modulo 2^24 -> the integers in -2^23..2^23 - 1 that they stand for."""
-    return (words << np.uint32(32 - WORD_BITS)).view(np.int32) >> (32 - WORD_BITS)
+    """Words modulo 2^w -> the integers in -2^(w-1)..2^(w-1) - 1 that they stand for."""
+    if words.dtype == np.uint16:
+        return words.view(np.int16).astype(np.int32)
+    return (words << np.uint32(8)).view(np.int32) >> np.int32(8)
 
 
-def mean_update(total: Words, clips: Vector, layout: Layout, *, weight: float) -> Vector:
+def mean_update(total: Words, clips: Vector, layout: Layout, profile: Profile, *, weight: float) -> Vector:
     """Sum of quantised updates -> (N,) their weighted mean.
 
     Args:
-        total: (N,) sum modulo 2^24.
+        total: (N,) sum modulo 2^w.
         clips: (L,) the bounds that the sites used.
         layout: of the model.
+        profile: of the round.
         weight: sum of the sites' weights, > 0.
     """
     mean = np.empty(len(total), dtype=np.float32)
     start = 0
-    for (_, part), clip in zip(layout.split(mean), clips, strict=True):
-        scale = np.float64(clip) / (LEVELS * weight)
-        for begin in range(0, len(part), CHUNK):
-            words = total[start + begin : start + min(begin + CHUNK, len(part))]
-            part[begin : begin + CHUNK] = centred(words) * scale
-        start += len(part)
+    for (_, tensor), clip in zip(layout.split(mean), clips, strict=True):
+        scale = np.float64(clip) / (profile.levels * weight)
+        for part in parts(len(tensor)):
+            tensor[part] = centred(total[start + part.start : start + part.stop]) * scale
+        start += len(tensor)
     return mean
 
 
@@ -187,9 +291,9 @@ def sum_names(objectives: Iterable[str]) -> tuple[str, ...]:
     return tuple(lanes)
 
 
-def answer_bytes(coordinates: int, objectives: Iterable[str]) -> int:
-    """Bytes that one hospital's answer carries: three a coordinate and eight a sum."""
-    return 3 * coordinates + 8 * len(sum_names(objectives))
+def answer_bytes(coordinates: int, objectives: Iterable[str], profile: Profile) -> int:
+    """Bytes that one hospital's answer carries: three or two a coordinate and eight a sum."""
+    return profile.bytes_per_coordinate * coordinates + 8 * len(sum_names(objectives))
 
 
 def instruction_bytes(coordinates: int, tensors: int) -> int:

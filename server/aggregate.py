@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from common.errors import IntegrityError
 from common.messages import Answer, Instruction
-from common.update import FIXED_POINT, Layout, Vector, add_packed, mean_update, sum_names
+from common.update import FIXED_POINT, Layout, Profile, Vector, add_packed, mean_update, sum_names
 
 Lanes = dict[str, int]
 """Name of a sum -> its value; see `common.update.sum_names`."""
@@ -29,15 +29,22 @@ class Accumulator:
     """Adds answers to one instruction, in any order."""
 
     def __init__(
-        self, layout: Layout, objectives: tuple[str, ...], instruction: Instruction, *, weight_cap: int
+        self,
+        layout: Layout,
+        objectives: tuple[str, ...],
+        instruction: Instruction,
+        profile: Profile,
+        *,
+        weight_cap: int,
     ) -> None:
         """Begin with nothing; no answer may weigh more than `weight_cap`, the spec's public bound."""
         self._layout = layout
+        self._profile = profile
         self._weight_cap = weight_cap
         self._names = sum_names(objectives)
         self._expected = (instruction.round, instruction.project, instruction.model)
         self._clips = instruction.clips
-        self._total = np.zeros(layout.num_coordinates, dtype=np.uint32)
+        self._total = profile.zeros(layout.num_coordinates)
         self._sums = np.zeros(len(self._names), dtype=np.uint64)
 
     def add(self, answer: Answer) -> Lanes:
@@ -53,7 +60,7 @@ class Accumulator:
         lanes = self._named(answer.sums)
         if not 1 <= lanes["weight"] <= self._weight_cap:
             raise IntegrityError(f"the answer weighs {lanes['weight']}, not 1 to {self._weight_cap}")
-        add_packed(self._total, answer.low, answer.high)
+        add_packed(self._total, answer.planes, self._profile)
         self._sums += answer.sums
         return lanes
 
@@ -61,7 +68,7 @@ class Accumulator:
         """The weighted mean of all answers added; at least one was."""
         lanes = self._named(self._sums)
         weight = lanes["weight"] / self._weight_cap
-        mean = mean_update(self._total, self._clips, self._layout, weight=weight)
+        mean = mean_update(self._total, self._clips, self._layout, self._profile, weight=weight)
         return RoundSum(mean, lanes)
 
     def _named(self, sums: npt.NDArray[np.uint64]) -> Lanes:

@@ -11,7 +11,7 @@ from pathlib import Path
 from common.files import write_whole
 from common.project import Project
 from common.store import Store
-from common.update import answer_bytes, instruction_bytes
+from common.update import instruction_bytes
 from server.report.records import (
     PHASES,
     ROUNDS_FILE,
@@ -115,14 +115,14 @@ class History:
         """What one hospital gave and got; rows are zero where the hub does not hold the site's store."""
         entries = [entry for record in self.rounds if (entry := record.site(name)) is not None]
         answered = [entry for entry in entries if entry.status == "ok"]
-        layout, objectives = project.layout, project.spec.objectives.names
+        layout = project.layout
         return SiteTotals(
             name=name,
             train_rows=0 if store is None else len(store.rows("train")),
             test_rows=0 if store is None else len(store.rows("test")),
             patients=0 if store is None else store.manifest.num_patients,
             examples=sum(entry.examples for entry in answered),
-            bytes_up=len(answered) * answer_bytes(layout.num_coordinates, objectives),
+            bytes_up=len(answered) * project.answer_bytes,
             bytes_down=len(entries) * instruction_bytes(layout.num_coordinates, len(layout.names)),
             rounds_completed=len(answered),
             seconds_training=math.fsum(entry.seconds_training for entry in answered),

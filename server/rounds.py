@@ -13,7 +13,7 @@ from flwr.serverapp import Grid
 from common.errors import IntegrityError, PeerError
 from common.messages import TRAIN, Answer, Instruction
 from common.project import Project
-from common.update import answer_bytes, digest_weights, instruction_bytes
+from common.update import digest_weights, instruction_bytes
 from server.aggregate import Accumulator, Lanes, RoundSum, mean_losses
 from server.checkpoint import GlobalState
 from server.cohort import Cohort, Reply, exchange
@@ -60,7 +60,11 @@ def collect(grid: Grid, cohort: Cohort, instruction: Instruction, project: Proje
     federation = project.spec.federation
     started = time.perf_counter()
     accumulator = Accumulator(
-        project.layout, project.spec.objectives.names, instruction, weight_cap=federation.weight_cap
+        project.layout,
+        project.spec.objectives.names,
+        instruction,
+        project.profile,
+        weight_cap=federation.weight_cap,
     )
     adding = _Adding(accumulator)
     timeout_seconds = federation.reply_timeout_seconds
@@ -76,7 +80,7 @@ def collect(grid: Grid, cohort: Cohort, instruction: Instruction, project: Proje
         sum=adding.accumulator.finish(),
         sites=tuple(adding.sites[name] for name in sorted(adding.sites)),
         bytes_down=len(cohort) * instruction_bytes(len(instruction.weights), len(instruction.clips)),
-        bytes_up=len(adding.lanes) * answer_bytes(len(instruction.weights), project.spec.objectives.names),
+        bytes_up=len(adding.lanes) * project.answer_bytes,
         seconds=seconds,
         adding_seconds=adding.seconds,
         lanes=adding.lanes,

@@ -31,4 +31,6 @@ class FederationSpec(Section):
     """Public bound on a site's weight; a site with more training rows counts as this many (`examples`)."""
     update_clip: PositiveFloat = 0.25
     """First round's bound on one coordinate of an update; later bounds follow the last aggregate."""
+    profile: Literal["wide", "thin"] = "wide"
+    """`wide`: 3 bytes a parameter, 16-bit steps; `thin`: 2 bytes for slow links, coarser with every site."""
     server_optimizer: ServerOptimizerSpec = ServerOptimizerSpec()

@@ -141,11 +141,12 @@ def _prepare_answer(folder: Path, project: Project) -> int:
     """Write the answer that every site gives; returns the coordinates it has."""
     coordinates = project.layout.num_coordinates
     steps = np.random.default_rng(0).integers(SMALLEST_STEP, LARGEST_STEP, coordinates, dtype=np.int16)
-    low, high = pack(steps)
     names = sum_names(project.spec.objectives.names)
     sums = np.zeros(len(names), dtype=np.uint64)
     sums[names.index("weight")] = project.spec.federation.weight_cap
-    write_answer(folder, Answer(round=0, project="", model="", low=low, high=high, sums=sums))
+    write_answer(
+        folder, Answer(round=0, project="", model="", planes=pack(steps, project.profile), sums=sums)
+    )
     return coordinates
 
 

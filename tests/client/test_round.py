@@ -20,7 +20,7 @@ from common.messages import HELLO, TRAIN, Answer, Instruction
 from common.project import Project, create_project, weights_of
 from common.store import IMAGES, Row, Store, write_store
 from common.training.trainer import train, validate
-from common.update import FIXED_POINT, LEVELS, centred, digest_weights, sum_names
+from common.update import FIXED_POINT, centred, digest_weights, sum_names
 from server.aggregate import Accumulator
 from simulations.grid import FIRST_NODE, RUN_ID, InProcessGrid, handle
 
@@ -83,7 +83,9 @@ def test_the_answer_is_the_update_of_this_instruction(
     answer = Answer.from_records(ask(node, instruction.to_records()).content)
     assert (answer.round, answer.project, answer.model) == (1, project.digest, instruction.model)
     cap = project.spec.federation.weight_cap
-    mean = Accumulator(project.layout, project.spec.objectives.names, instruction, weight_cap=cap)
+    mean = Accumulator(
+        project.layout, project.spec.objectives.names, instruction, project.profile, weight_cap=cap
+    )
     lanes = mean.add(answer)
     update = mean.finish().mean
     assert np.abs(update).max() > 0
@@ -100,9 +102,9 @@ def test_the_update_is_training_from_the_model_that_was_sent(
     model = receive_model(site, instruction)
     train_locally(site, model, 1)
     exact = project.layout.flatten(weights_of(model)) - instruction.weights
-    words = answer.low | (answer.high.astype(np.uint32) << 16)
-    bound = np.repeat(instruction.clips, project.layout.sizes)
-    assert_allclose(centred(words) * bound / LEVELS, exact, atol=float(bound.max()) / LEVELS)
+    words = answer.planes.words(slice(None))
+    bound, levels = np.repeat(instruction.clips, project.layout.sizes), project.profile.levels
+    assert_allclose(centred(words) * bound / levels, exact, atol=float(bound.max()) / levels)
 
 
 def test_the_same_instruction_gives_the_same_update_to_the_bit(
@@ -112,8 +114,8 @@ def test_the_same_instruction_gives_the_same_update_to_the_bit(
     for noise in (1, 2):
         torch.manual_seed(noise)
         answers.append(Answer.from_records(ask(node, instruction.to_records()).content))
-    assert_array_equal(answers[0].low, answers[1].low)
-    assert_array_equal(answers[0].high, answers[1].high)
+    assert_array_equal(answers[0].planes.low, answers[1].planes.low)
+    assert_array_equal(answers[0].planes.high, answers[1].planes.high)
     timeless = [
         {name: value for name, value in lanes_of(answer, project).items() if "microseconds" not in name}
         for answer in answers
@@ -132,7 +134,7 @@ def test_another_round_or_hospital_trains_otherwise(
             ("east", replace(instruction, round=2)),
         )
     ]
-    assert len({answer.low.tobytes() for answer in answers}) == 3
+    assert len({answer.planes.low.tobytes() for answer in answers}) == 3
 
 
 @pytest.mark.parametrize("number", [1, 3])
@@ -387,5 +389,5 @@ def test_settings_are_read_from_the_approved_project_and_never_from_the_message(
     records["spec"] = ConfigRecord({"train.local_steps": 99})
     plain = Answer.from_records(ask(node, instruction.to_records()).content)
     urged = Answer.from_records(ask(node, records).content)
-    assert_array_equal(plain.low, urged.low)
+    assert_array_equal(plain.planes.low, urged.planes.low)
     assert lanes_of(urged, project)["steps"] == project.spec.train.local_steps

@@ -1,6 +1,7 @@
 import io
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from numpy.testing import assert_array_equal
 
 from common.errors import IntegrityError
 from common.messages import Answer, Instruction
+from common.update import Planes
 
 Read = Callable[[RecordDict], object]
 both = pytest.mark.parametrize("read", [Instruction.from_records, Answer.from_records])
@@ -31,23 +33,28 @@ def answer(coordinates: int = 3) -> Answer:
         round=2,
         project="p" * 64,
         model="m" * 64,
-        low=np.arange(coordinates, dtype=np.uint16),
-        high=np.full(coordinates, 255, np.uint8),
+        planes=Planes(np.arange(coordinates, dtype=np.uint16), np.full(coordinates, 255, np.uint8)),
         sums=np.array([2**64 - 1, 0], np.uint64),
     )
 
 
+def thin_answer(coordinates: int = 3) -> Answer:
+    return replace(answer(), planes=Planes(np.arange(coordinates, dtype=np.uint16), None))
+
+
 def same(one: object, other: object) -> bool:
-    pairs = [(value, getattr(other, name)) for name, value in vars(one).items()]
-    return all(
-        np.array_equal(a, b) and a.dtype == b.dtype if isinstance(a, np.ndarray) else a == b for a, b in pairs
-    )
+    if isinstance(one, Instruction | Answer | Planes):
+        return all(same(value, getattr(other, name)) for name, value in vars(one).items())
+    if isinstance(one, np.ndarray):
+        return isinstance(other, np.ndarray) and one.dtype == other.dtype and np.array_equal(one, other)
+    return one == other
 
 
 @pytest.mark.parametrize("coordinates", [0, 1, 1000])
 def test_what_is_said_is_heard(coordinates: int) -> None:
     assert same(instruction(coordinates), Instruction.from_records(instruction(coordinates).to_records()))
     assert same(answer(coordinates), Answer.from_records(answer(coordinates).to_records()))
+    assert same(thin_answer(coordinates), Answer.from_records(thin_answer(coordinates).to_records()))
 
 
 def test_special_numbers_travel_to_the_bit() -> None:

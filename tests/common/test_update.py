@@ -9,9 +9,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from common.errors import IntegrityError, PolicyError
 from common.update import (
     CHUNK,
-    LEVELS,
+    FINEST_LEVELS,
     MAX_SITES,
     Layout,
+    Planes,
+    Profile,
+    ProfileName,
     Vector,
     Words,
     add_packed,
@@ -26,6 +29,9 @@ from common.update import (
 )
 
 seeds = st.integers(0, 2**32 - 1)
+WIDE = Profile.named("wide", sites=MAX_SITES)
+PROFILES = st.sampled_from(["wide", "thin"])
+
 shapes = st.lists(st.lists(st.integers(1, 4), max_size=3).map(tuple), min_size=1, max_size=5)
 
 
@@ -34,25 +40,32 @@ def layout_of(*sizes: int) -> Layout:
 
 
 def rounded(
-    delta: Vector, clip: float = 1.0, *, seed: int = 0, site: str = "east", round_number: int = 1
+    delta: Vector,
+    clip: float = 1.0,
+    *,
+    profile: Profile = WIDE,
+    seed: int = 0,
+    site: str = "east",
+    round_number: int = 1,
 ) -> np.ndarray:
     clips = np.array([clip], np.float32)
     quantised, _ = quantise(
-        delta, clips, layout_of(len(delta)), seed=seed, site=site, round_number=round_number
+        delta, clips, layout_of(len(delta)), profile, seed=seed, site=site, round_number=round_number
     )
     return quantised
 
 
-def sum_of(updates: list[np.ndarray]) -> Words:
-    total = np.zeros(len(updates[0]), dtype=np.uint32)
+def sum_of(updates: list[np.ndarray], profile: Profile = WIDE) -> Words:
+    total = profile.zeros(len(updates[0]))
     for update in updates:
-        add_packed(total, *pack(update))
+        add_packed(total, pack(update, profile), profile)
     return total
 
 
-def random_updates(seed: int, sites: int, coordinates: int) -> list[np.ndarray]:
+def random_updates(seed: int, sites: int, coordinates: int, profile: Profile = WIDE) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
-    return list(rng.integers(-LEVELS, LEVELS + 1, (sites, coordinates)).astype(np.int16))
+    levels = profile.levels
+    return list(rng.integers(-levels, levels + 1, (sites, coordinates)).astype(np.int16))
 
 
 @given(shapes, seeds)
@@ -102,10 +115,10 @@ def test_a_digest_sees_names_shapes_order_and_every_bit() -> None:
     assert digest_weights({"a": a, "b": b.reshape(2, 3).T.reshape(6)}) == digests[0]
 
 
-@pytest.mark.parametrize("value", [0.25, -0.75, 1000.5, 30000.25, -32766.5])
+@pytest.mark.parametrize("value", [0.25, -0.75, 1000.5, 30000.25, -32766.5, 2.0**-10])
 def test_rounding_is_without_bias(value: float) -> None:
     draws = 1_000_000
-    found = rounded(np.full(draws, value, np.float32), float(LEVELS))
+    found = rounded(np.full(draws, value, np.float32), float(FINEST_LEVELS))
     share = value - math.floor(value)
     assert set(np.unique(found)) == {math.floor(value), math.floor(value) + 1}
     six_sigma = 6 * math.sqrt(share * (1 - share) / draws)
@@ -116,23 +129,23 @@ def test_rounding_is_without_bias(value: float) -> None:
 @settings(max_examples=40, deadline=None)
 def test_an_unclipped_coordinate_errs_by_at_most_one_step(seed: int, clip: float, share: float) -> None:
     delta = np.random.default_rng(seed).uniform(-share * clip, share * clip, 500).astype(np.float32)
-    steps = delta.astype(np.float64) / np.float32(clip) * LEVELS
+    steps = delta.astype(np.float64) / np.float32(clip) * FINEST_LEVELS
     # A coordinate in float32 is itself known to 2^-9 of a step near the bound.
     assert (np.abs(rounded(delta, clip, seed=seed) - steps) <= 1 + 2**-8).all()
 
 
-@pytest.mark.parametrize("whole", [-LEVELS, -1, 0, 1, 17, LEVELS])
+@pytest.mark.parametrize("whole", [-FINEST_LEVELS, -1, 0, 1, 17, FINEST_LEVELS])
 def test_whole_steps_stay_as_they_are(whole: int) -> None:
-    assert (rounded(np.full(1000, whole, np.float32), float(LEVELS)) == whole).all()
+    assert (rounded(np.full(1000, whole, np.float32), float(FINEST_LEVELS)) == whole).all()
 
 
 def test_clipped_coordinates_are_counted_and_put_at_the_bound_of_their_tensor() -> None:
     delta = np.array([0.5, -0.6, 0.4, 7.0, -0.1], np.float32)
     clips = np.array([0.5, 0.05], np.float32)
-    quantised, clipped = quantise(delta, clips, layout_of(3, 2), seed=0, site="east", round_number=1)
+    quantised, clipped = quantise(delta, clips, layout_of(3, 2), WIDE, seed=0, site="east", round_number=1)
     assert clipped == 3
-    assert quantised[[0, 1, 3, 4]].tolist() == [LEVELS, -LEVELS, LEVELS, -LEVELS]
-    assert quantised[2] == pytest.approx(0.8 * LEVELS, abs=1)
+    assert quantised[[0, 1, 3, 4]].tolist() == [FINEST_LEVELS, -FINEST_LEVELS, FINEST_LEVELS, -FINEST_LEVELS]
+    assert quantised[2] == pytest.approx(0.8 * FINEST_LEVELS, abs=1)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -159,33 +172,61 @@ def test_chunks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     results = []
     for chunk in (CHUNK, 64):
         monkeypatch.setattr("common.update.CHUNK", chunk)
-        quantised, clipped = quantise(delta, clips, layout, seed=0, site="east", round_number=1)
+        quantised, clipped = quantise(delta, clips, layout, WIDE, seed=0, site="east", round_number=1)
         total = sum_of(updates)
-        results.append((quantised, clipped, total, mean_update(total, clips, layout, weight=3.0)))
+        results.append((quantised, clipped, total, mean_update(total, clips, layout, WIDE, weight=3.0)))
     for one, other in zip(*results, strict=True):
         assert_array_equal(one, other)
 
 
-@given(seeds, st.integers(1, MAX_SITES), st.integers(1, 30))
-@settings(max_examples=30, deadline=None)
-def test_the_sum_of_packed_updates_is_the_sum_of_integers(seed: int, sites: int, coordinates: int) -> None:
-    updates = random_updates(seed, sites, coordinates)
-    assert_array_equal(centred(sum_of(updates)), np.sum(updates, axis=0, dtype=np.int64))
+@given(seeds, PROFILES, st.integers(1, MAX_SITES), st.integers(1, 30))
+@settings(max_examples=60, deadline=None)
+def test_the_sum_of_packed_updates_is_the_sum_of_integers(
+    seed: int, name: ProfileName, sites: int, coordinates: int
+) -> None:
+    profile = Profile.named(name, sites=sites)
+    updates = random_updates(seed, sites, coordinates, profile)
+    assert_array_equal(centred(sum_of(updates, profile)), np.sum(updates, axis=0, dtype=np.int64))
 
 
-@pytest.mark.parametrize("extreme", [-LEVELS, LEVELS])
-def test_as_many_sites_as_allowed_never_wrap(extreme: int) -> None:
-    assert MAX_SITES == 256
-    update = np.full(3, extreme, np.int16)
-    assert centred(sum_of([update] * MAX_SITES)).tolist() == [extreme * MAX_SITES] * 3
+@given(PROFILES, st.integers(1, MAX_SITES), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_as_many_extreme_updates_as_there_are_sites_never_wrap(
+    name: ProfileName, sites: int, below: bool
+) -> None:
+    profile = Profile.named(name, sites=sites)
+    assert profile.holds(sites)
+    extreme = -profile.levels if below else profile.levels
+    total = sum_of([np.full(3, extreme, np.int16)] * sites, profile)
+    assert centred(total).tolist() == [extreme * sites] * 3
+
+
+def test_steps_are_as_fine_as_the_sites_allow() -> None:
+    assert Profile.named("wide", sites=1) == Profile.named("wide", sites=MAX_SITES) == Profile(24, 32767)
+    assert [Profile.named("thin", sites=n).levels for n in (1, 3, 10, 100)] == [32767, 10922, 3276, 327]
+    assert not Profile(24, 32767).holds(MAX_SITES + 1)
+    assert not Profile(16, 3277).holds(10)
 
 
 def test_every_integer_of_16_bits_survives_packing() -> None:
     every = np.arange(-(2**15), 2**15).astype(np.int16)
-    low, high = pack(every)
-    assert (low.dtype, high.dtype) == (np.uint16, np.uint8)
-    assert low.nbytes + high.nbytes == 3 * len(every)
+    planes = pack(every, WIDE)
+    assert planes.nbytes == 3 * len(every)
+    assert planes.fit(WIDE, len(every))
     assert_array_equal(centred(sum_of([every])), every)
+
+
+@given(seeds, PROFILES, st.integers(0, 9), st.integers(0, 9))
+@settings(max_examples=40, deadline=None)
+def test_words_that_are_put_are_there(seed: int, name: ProfileName, begin: int, size: int) -> None:
+    profile, part = Profile.named(name, sites=3), slice(begin, begin + size)
+    planes = pack(random_updates(seed, 1, 20, profile)[0], profile)
+    before = planes.words(slice(None)).copy()
+    words = planes.words(part) + profile.zeros(1).dtype.type(3)
+    planes.put(part, words)
+    expected = before.copy()
+    expected[part] = words & np.uint32(2**profile.word_bits - 1)
+    assert_array_equal(planes.words(slice(None)), expected)
 
 
 @given(seeds, st.randoms(use_true_random=False))
@@ -207,39 +248,39 @@ def test_the_sum_does_not_depend_on_the_order_of_answers(seed: int, random: obje
         (np.zeros(4, np.uint16), np.zeros(4, np.uint16)),
         (np.zeros((4, 1), np.uint16), np.zeros((4, 1), np.uint8)),
         (np.zeros(1, np.uint16), np.zeros(1, np.uint8)),
+        (np.zeros(4, np.uint16), None),
     ],
 )
 def test_planes_that_do_not_fit_are_refused_and_the_total_is_untouched(
-    low: np.ndarray, high: np.ndarray
+    low: np.ndarray, high: np.ndarray | None
 ) -> None:
     total = np.arange(4, dtype=np.uint32)
-    low, high = low + 1, high + 1
     with pytest.raises(IntegrityError, match="another length or type"):
-        add_packed(total, low, high)
+        add_packed(total, Planes(low + 1, None if high is None else high + 1), WIDE)
     assert total.tolist() == [0, 1, 2, 3]
 
 
-@given(seeds, st.integers(1, 20))
+@given(seeds, PROFILES, st.integers(1, 20))
 @settings(max_examples=30, deadline=None)
-def test_the_mean_update_is_the_weighted_mean_within_a_step(seed: int, sites: int) -> None:
-    rng = np.random.default_rng(seed)
+def test_the_mean_update_is_the_weighted_mean_within_a_step(seed: int, name: ProfileName, sites: int) -> None:
+    rng, profile = np.random.default_rng(seed), Profile.named(name, sites=sites)
     layout, clips = layout_of(7, 5), np.array([0.5, 0.01], np.float32)
     bound = np.repeat(clips, layout.sizes)
     deltas = rng.uniform(-1, 1, (sites, 12)).astype(np.float32) * bound
     shares = rng.uniform(0.1, 1, sites).astype(np.float32)
     updates = [
-        quantise(share * delta, clips, layout, seed=0, site=str(site), round_number=1)[0]
+        quantise(share * delta, clips, layout, profile, seed=0, site=str(site), round_number=1)[0]
         for site, (share, delta) in enumerate(zip(shares, deltas, strict=True))
     ]
-    mean = mean_update(sum_of(updates), clips, layout, weight=float(shares.sum()))
-    step = bound / LEVELS * sites / shares.sum()
+    mean = mean_update(sum_of(updates, profile), clips, layout, profile, weight=float(shares.sum()))
+    step = bound / profile.levels * sites / shares.sum()
     assert mean.dtype == np.float32
     assert (np.abs(mean - np.average(deltas, axis=0, weights=shares)) <= step * 1.01).all()
 
 
 def test_a_known_mean() -> None:
-    total = sum_of([np.array([LEVELS, -LEVELS, 0], np.int16), np.array([LEVELS, 0, 0], np.int16)])
-    mean = mean_update(total, np.array([0.5], np.float32), layout_of(3), weight=2.0)
+    total = sum_of([np.array([32767, -32767, 0], np.int16), np.array([32767, 0, 0], np.int16)])
+    mean = mean_update(total, np.array([0.5], np.float32), layout_of(3), WIDE, weight=2.0)
     assert_allclose(mean, [0.5, -0.25, 0], rtol=1e-6)
 
 
@@ -259,5 +300,6 @@ def test_the_names_of_the_sums_and_the_bytes_of_both_ways() -> None:
         "validation/masked_image/rows",
         "validation/masked_image/loss",
     ]
-    assert answer_bytes(1000, ["masked_image"]) == 3000 + 80
+    assert answer_bytes(1000, ["masked_image"], WIDE) == 3000 + 80
+    assert answer_bytes(1000, ["masked_image"], Profile.named("thin", sites=9)) == 2000 + 80
     assert instruction_bytes(1000, 7) == 4028

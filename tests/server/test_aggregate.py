@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 
 from common.errors import IntegrityError
 from common.messages import Answer, Instruction
-from common.update import FIXED_POINT, LEVELS, Layout, pack, quantise, sum_names
+from common.update import FIXED_POINT, Layout, Planes, Profile, pack, quantise, sum_names
 from server.aggregate import Accumulator, RoundSum, mean_losses
 
 OBJECTIVES = ("masked_image",)
@@ -16,6 +16,7 @@ LAYOUT = Layout(("a", "b"), ((2, 3), (4,)))
 CLIPS = np.array([0.5, 0.1], np.float32)
 BOUND = np.repeat(CLIPS, [6, 4])
 CAP = 64
+WIDE = Profile.named("wide", sites=12)
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -32,13 +33,12 @@ def lanes(weight: int, **more: int) -> np.ndarray:
 def answer(delta: np.ndarray, weight: int, *, site: str = "east", **more: int) -> Answer:
     """A hospital of `weight` that moved by `delta`."""
     weighted = (delta * np.float32(weight / CAP)).astype(np.float32)
-    quantised, _ = quantise(weighted, CLIPS, LAYOUT, seed=0, site=site, round_number=3)
-    low, high = pack(quantised)
-    return Answer(round=3, project="p", model="m", low=low, high=high, sums=lanes(weight, **more))
+    quantised, _ = quantise(weighted, CLIPS, LAYOUT, WIDE, seed=0, site=site, round_number=3)
+    return Answer(round=3, project="p", model="m", planes=pack(quantised, WIDE), sums=lanes(weight, **more))
 
 
 def summed(answers: list[Answer]) -> RoundSum:
-    accumulator = Accumulator(LAYOUT, OBJECTIVES, instruction(), weight_cap=CAP)
+    accumulator = Accumulator(LAYOUT, OBJECTIVES, instruction(), WIDE, weight_cap=CAP)
     for one in answers:
         accumulator.add(one)
     return accumulator.finish()
@@ -59,7 +59,7 @@ def random_answers(seed: int, sites: int) -> tuple[np.ndarray, np.ndarray, list[
 @settings(max_examples=40, deadline=None)
 def test_the_mean_is_the_weighted_mean_of_numpy(seed: int, sites: int) -> None:
     deltas, weights, answers = random_answers(seed, sites)
-    step = BOUND / LEVELS * sites * CAP / weights.sum()
+    step = BOUND / WIDE.levels * sites * CAP / weights.sum()
     mean = summed(answers).mean
     assert (np.abs(mean - np.average(deltas, axis=0, weights=weights)) <= 1.01 * step).all()
 
@@ -78,7 +78,7 @@ def test_neither_the_mean_nor_the_sums_depend_on_the_order(seed: int, sites: int
 def test_a_hospital_alone_gives_its_own_update_whatever_its_weight() -> None:
     delta = np.linspace(-0.1, 0.1, 10, dtype=np.float32)
     for weight in (1, 7, CAP):
-        assert np.abs(summed([answer(delta, weight)]).mean - delta).max() <= CAP / weight * 0.5 / LEVELS
+        assert np.abs(summed([answer(delta, weight)]).mean - delta).max() <= CAP / weight * 0.5 / WIDE.levels
 
 
 def test_hospitals_of_equal_weight_count_alike() -> None:
@@ -88,7 +88,7 @@ def test_hospitals_of_equal_weight_count_alike() -> None:
 
 
 def test_each_answer_gives_back_its_own_sums() -> None:
-    accumulator = Accumulator(LAYOUT, OBJECTIVES, instruction(), weight_cap=CAP)
+    accumulator = Accumulator(LAYOUT, OBJECTIVES, instruction(), WIDE, weight_cap=CAP)
     first = accumulator.add(answer(np.zeros(10, np.float32), 3, examples=5))
     second = accumulator.add(answer(np.zeros(10, np.float32), 4, examples=6))
     assert (first["weight"], first["examples"]) == (3, 5)
@@ -108,9 +108,9 @@ GOOD = answer(np.full(10, 0.05, np.float32), 8)
         replace(GOOD, sums=lanes(0)),
         replace(GOOD, sums=lanes(CAP + 1)),
         replace(GOOD, sums=lanes(2**64 - 8)),
-        replace(GOOD, low=GOOD.low[:-1]),
-        replace(GOOD, high=GOOD.high[:1]),
-        replace(GOOD, low=GOOD.low.astype(np.uint32)),
+        replace(GOOD, planes=Planes(GOOD.planes.low[:-1], GOOD.planes.high)),
+        replace(GOOD, planes=Planes(GOOD.planes.low, np.zeros(1, np.uint8))),
+        replace(GOOD, planes=Planes(GOOD.planes.low, None)),
     ],
     ids=[
         "round",
@@ -122,11 +122,11 @@ GOOD = answer(np.full(10, 0.05, np.float32), 8)
         "cancels the good one",
         "short low",
         "short high",
-        "wide low",
+        "one plane",
     ],
 )
 def test_a_refused_answer_leaves_no_trace(bad: Answer) -> None:
-    accumulator = Accumulator(LAYOUT, OBJECTIVES, instruction(), weight_cap=CAP)
+    accumulator = Accumulator(LAYOUT, OBJECTIVES, instruction(), WIDE, weight_cap=CAP)
     accumulator.add(GOOD)
     with pytest.raises(IntegrityError, match=r"^the (answer|update) "):
         accumulator.add(bad)

@@ -116,7 +116,7 @@ def test_a_hospitals_totals_count_what_it_answered(
     totals = history.site_totals(project, stores["east"], "east")
     coordinates, tensors = project.layout.num_coordinates, len(project.layout.names)
     assert (totals.examples, totals.rounds_completed, totals.seconds_training) == (12, 2, 3.0)
-    assert totals.bytes_up == 2 * answer_bytes(coordinates, project.spec.objectives.names)
+    assert totals.bytes_up == 2 * answer_bytes(coordinates, project.spec.objectives.names, project.profile)
     assert totals.bytes_down == 3 * instruction_bytes(coordinates, tensors)
     assert (totals.train_rows, totals.test_rows, totals.patients) == (12, 4, 10)
 

@@ -50,10 +50,9 @@ def no_collector() -> Iterator[None]:
 
 def answer_to(project: Project) -> Answer:
     steps = np.random.default_rng(0).integers(-9, 9, project.layout.num_coordinates, dtype=np.int16)
-    low, high = pack(steps)
     names = sum_names(project.spec.objectives.names)
     sums = np.array([WEIGHT_CAP if name == "weight" else 0 for name in names], dtype=np.uint64)
-    return Answer(round=0, project="", model="", low=low, high=high, sums=sums)
+    return Answer(round=0, project="", model="", planes=pack(steps, project.profile), sums=sums)
 
 
 class WatchedGrid(AnsweringGrid):
@@ -112,15 +111,15 @@ def test_a_reply_read_from_disc_says_what_was_written_and_names_the_instruction(
     (reply,) = grid.send_and_receive([Message(instruction.to_records(), node, "train")])
     read = Answer.from_records(reply.content)
     assert (read.round, read.project, read.model) == (1, project.digest, instruction.model)
-    np.testing.assert_array_equal(read.low, written.low)
-    np.testing.assert_array_equal(read.high, written.high)
+    np.testing.assert_array_equal(read.planes.low, written.planes.low)
+    np.testing.assert_array_equal(read.planes.high, written.planes.high)
     np.testing.assert_array_equal(read.sums, written.sums)
 
 
 def test_an_answer_is_read_in_place(project: Project) -> None:
     read = Answer.from_records(answer_to(project).to_records())
-    assert not read.low.flags.owndata
-    assert not read.high.flags.owndata
+    assert not read.planes.low.flags.owndata
+    assert not read.planes.high.flags.owndata
 
 
 @pytest.mark.parametrize("parameters", [300_000, 3_000_000])

@@ -36,7 +36,7 @@ from common.messages import HELLO, Answer
 from common.project import Project, open_project, weights_of
 from common.spec.run import Spec
 from common.store import IMAGES, Row, Store, write_store
-from common.update import LEVELS, Vector
+from common.update import Vector
 from server import checkpoint
 from server.checkpoint import load_last_checkpoint
 from server.cohort import exchange
@@ -178,7 +178,7 @@ def test_one_round_is_the_mean_of_what_the_hospitals_learned_alone(place: Place)
         site, model = open_site(node_config(project, place.stores, name, place.bank)), project.fresh_model()
         train_locally(site, model, 1)
         learned.append(project.layout.flatten(weights_of(model)))
-    step = project.spec.federation.update_clip / LEVELS
+    step = project.spec.federation.update_clip / project.profile.levels
     assert np.abs(weights_at(out) - np.mean(learned, axis=0)).max() <= step + 1e-6
 
 
