@@ -1,0 +1,89 @@
+"""Masks: keystreams added to words and taken off again, in place, in memory that does not grow.
+
+A mask that one site adds and another subtracts is gone from their sum. Sums are modulo the width of the word;
+24-bit words are masked in 32 bits, of which 2^24 is a divisor.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from common.keystream import PIECE, Keystream, Scratch
+from common.update import Planes
+
+Numbers = npt.NDArray[np.unsignedinteger]
+
+
+@dataclass(frozen=True)
+class MaskKeys:
+    """Keys whose streams are added, and keys whose streams are subtracted; 32 bytes each."""
+
+    plus: tuple[bytes, ...]
+    minus: tuple[bytes, ...]
+
+    def batches(self) -> Iterator["MaskKeys"]:
+        """At most OPEN_STREAMS of either at a time."""
+        for first in range(0, max(len(self.plus), len(self.minus)), OPEN_STREAMS):
+            batch = slice(first, first + OPEN_STREAMS)
+            yield MaskKeys(self.plus[batch], self.minus[batch])
+
+
+OPEN_STREAMS = 32
+"""Ciphers that are open at once; more masks take another pass."""
+
+
+def mask_planes(planes: Planes, keys: MaskKeys, *, threads: int = 1) -> None:
+    """Mask packed words, in place."""
+    dtype = np.uint16 if planes.high is None else np.uint32
+
+    def work(begin: int, end: int, keys: MaskKeys) -> None:
+        streams = _Streams(keys, dtype, begin)
+        for start in range(begin, end, PIECE):
+            part = slice(start, min(start + PIECE, end))
+            words = planes.words(part)
+            streams.apply(words)
+            planes.put(part, words)
+
+    _run(work, len(planes), keys, threads)
+
+
+def mask_numbers(numbers: Numbers, keys: MaskKeys, *, threads: int = 1) -> None:
+    """Mask words or lanes that lie in one array, such as the hub's sums, in place."""
+
+    def work(begin: int, end: int, keys: MaskKeys) -> None:
+        streams = _Streams(keys, numbers.dtype, begin)
+        for start in range(begin, end, PIECE):
+            streams.apply(numbers[start : min(start + PIECE, end)])
+
+    _run(work, len(numbers), keys, threads)
+
+
+class _Streams:
+    """Open keystreams that run in step from word `begin`."""
+
+    def __init__(self, keys: MaskKeys, dtype: npt.DTypeLike, begin: int) -> None:
+        self._plus = [Keystream(key, dtype, first_word=begin) for key in keys.plus]
+        self._minus = [Keystream(key, dtype, first_word=begin) for key in keys.minus]
+        self._scratch = Scratch()
+
+    def apply(self, words: Numbers) -> None:
+        for stream in self._plus:
+            np.add(words, stream.next(len(words), self._scratch), out=words)
+        for stream in self._minus:
+            np.subtract(words, stream.next(len(words), self._scratch), out=words)
+
+
+def _run(work: Callable[[int, int, MaskKeys], None], words: int, keys: MaskKeys, threads: int) -> None:
+    """Each thread takes its share of the words, in whole pieces, with streams that start there."""
+    share = PIECE * -(-words // (PIECE * threads))
+    spans = [(begin, min(begin + share, words)) for begin in range(0, words, share or 1)]
+    for batch in keys.batches():
+        if len(spans) == 1:
+            work(*spans[0], batch)
+            continue
+        with ThreadPoolExecutor(threads) as pool:
+            for done in [pool.submit(work, *span, batch) for span in spans]:
+                done.result()
