@@ -35,7 +35,8 @@ class Limits:
     """What one file may cost, and how many a process reads."""
 
     memory_bytes: int = 4 << 30
-    """Above what the idle process has. The largest frame that is read at all, 2^27 pixels, takes less."""
+    """Above what the idle process has. The largest frame that is read at all, 2^27 pixels of CT in
+    three windows, takes more than 2 GiB and less than 3."""
     cpu_seconds: int = 60
     """Whole seconds; not those that other processes take on a busy machine."""
     wall_seconds: float = 300.0

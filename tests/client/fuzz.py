@@ -138,6 +138,11 @@ def _shipped() -> Iterator[bytes]:
                 yield Path(name).read_bytes()
 
 
+def whole_with_tables() -> bytes:
+    """A file with sequences: lookup tables for modality and display."""
+    return _written(_with_tables())
+
+
 def _written(made: Dataset) -> bytes:
     sink = io.BytesIO()
     made.save_as(sink, enforce_file_format=True)

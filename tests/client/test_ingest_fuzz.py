@@ -4,9 +4,13 @@
 """
 
 import os
+from pathlib import Path
 
 import pytest
-from fuzz import damaged_image, damaged_report, run
+from fuzz import PREPARATIONS, damaged_image, damaged_report, run, whole_with_tables
+
+from client.ingest.images import read_images
+from client.ingest.rejected import Reason
 
 SEED = int(os.environ.get("FEDVLP_FUZZ_SEED", "0"))
 USUAL_FILES = {"image": 1500, "report": 600}
@@ -28,3 +32,11 @@ def test_damage_is_the_same_for_the_same_seed_and_differs_by_number(make) -> Non
     files = [make(number, 7) for number in range(20)]
     assert files == [make(number, 7) for number in range(20)]
     assert len({content for _, content in files}) > 15
+
+
+def test_a_sequence_that_never_ends_is_a_truncated_file_not_an_unreadable_one(tmp_path: Path) -> None:
+    whole = whole_with_tables()
+    length = whole.index(b"\x28\x00\x00\x30SQ") + 8
+    path = tmp_path / "endless.dcm"
+    path.write_bytes(whole[:length] + b"\xff\xff\xff\xff" + whole[length + 4 :])
+    assert read_images(path, PREPARATIONS[0]) is Reason.TRUNCATED

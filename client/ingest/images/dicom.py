@@ -65,8 +65,8 @@ def read_images(path: Path, preparation: Preparation) -> Picture | Reason:
             raise
         except (InvalidDicomError, IsADirectoryError):
             return Reason.NOT_DICOM
-        except OSError:
-            return Reason.UNREADABLE
+        except OSError as error:  # without a number it is pydicom's own: the file ends inside a sequence
+            return Reason.UNREADABLE if error.errno else Reason.TRUNCATED
         except (EOFError, zlib.error):
             return Reason.TRUNCATED
         except Exception:
