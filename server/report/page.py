@@ -6,14 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import plotly.offline
-from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from common.files import write_whole
+from common.page import asset, style, template
 from server.report import course, results
 from server.report.panels import KIND_COLOURS, Group
 from server.report.records import (
@@ -32,6 +31,7 @@ from server.report.verdict import judge, models_of, tasks_of
 from server.report.wording import bounds, decimals, in_bytes, in_seconds, thousands, titled
 
 REPORT_FILE = "report.html"
+PACKAGE = "server.report"
 _NO_LABELS = (
     "No round has a zero-shot AUROC: either the spec asks no zero-shot task, "
     "or no held-out patient is labelled for one."
@@ -90,8 +90,8 @@ def render(run: RunRecord, rounds: Sequence[RoundRecord], comparison: Comparison
     models = models_of(run, comparison)
     verdict = judge(comparison) if comparison else None
     sections = _sections(run, rounds, models)
-    library, drawing = plotly.offline.get_plotlyjs(), _asset("page.js")
-    return _template().render(
+    library, drawing = plotly.offline.get_plotlyjs(), asset(PACKAGE, "page.js")
+    return template(PACKAGE, "template.html").render(
         run=run,
         summary=paragraph(run, rounds, verdict),
         tiles=tiles(run, verdict),
@@ -101,7 +101,7 @@ def render(run: RunRecord, rounds: Sequence[RoundRecord], comparison: Comparison
         figures=_figures(sections),
         kind_colours=KIND_COLOURS,
         policy=_policy([library, drawing]),
-        style=Markup(_asset("page.css")),
+        style=Markup(style() + asset(PACKAGE, "page.css")),
         library=Markup(library),
         drawing=Markup(drawing),
     )
@@ -225,14 +225,3 @@ def _facts(run: RunRecord, comparison: Comparison | None) -> list[tuple[str, str
         ("Spec, SHA-256", run.spec_digest),
         ("Weights, SHA-256", run.weights_sha256),
     ]
-
-
-def _template() -> Template:
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(_asset("template.html"))
-
-
-def _asset(name: str) -> str:
-    return files("server.report").joinpath(name).read_text(encoding="utf-8")
