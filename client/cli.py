@@ -12,6 +12,7 @@ import typer
 from client.ingest.build import Ingested, Target, ingest
 from client.ingest.identity import Nameless
 from client.ingest.pseudonyms import Shares, open_pseudonyms
+from client.ingest.quality.command import quality_command
 from client.ingest.reports import FORMATS, parse_column_map
 from client.ingest.reports.formats import AUTO
 from client.ingest.summary import Summary, summarise
@@ -255,6 +256,9 @@ def _prepared(preparation: Preparation) -> str:
         f"images of {preparation.image_size} x {preparation.image_size}{windows}, "
         f"{_count(preparation.frames, 'frame')} a file, text in the pixels: {preparation.burned_in}"
     )
+
+
+cli.command("quality")(quality_command)
 
 
 def main() -> None:

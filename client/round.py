@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from client.ingest.quality import require_quality
 from common.data.batch import Batch
 from common.data.batches import Batches, fixed_batches
 from common.data.corpus import read_corpus, reader_of
@@ -60,7 +61,8 @@ def open_site(node: NodeConfig) -> Site:
 
     Raises:
         ConfigurationError: a setting is missing, or the project does not name this site.
-        InputRefusedError: the store has no training pairs, or images prepared otherwise.
+        InputRefusedError: the store has no training pairs, images prepared otherwise, or fails a threshold of
+            `[data.quality]`.
         IntegrityError: project, store or bank differ from their digests.
     """
     missing = [key for key in ("site", "store", "project") if not node.get(key)]
@@ -87,6 +89,7 @@ def _open_site(name: str, store_folder: str, project_folder: str, bank_folder: s
     private = read_corpus(store, "train", project.tokenizer, preparation=preparation, reader=reader)
     if not len(private):
         raise InputRefusedError(f"store {store.name} has no training rows", outward="no training rows")
+    require_quality(store, spec.data.quality)
     bank = project.open_bank(Path(bank_folder) if bank_folder else None)
     anchors = (
         None

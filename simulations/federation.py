@@ -12,6 +12,7 @@ from pathlib import Path
 
 from flwr.app import Context, RecordDict
 
+from client.ingest.quality import require_quality
 from common.data.corpus import require_preparation
 from common.errors import ConfigurationError, InputRefusedError, IntegrityError
 from common.project import MANIFEST, Project, create_project, open_project
@@ -39,7 +40,8 @@ class Federation:
         """Open every store before anything trains, and make the project, or find it again when resuming.
 
         Raises:
-            InputRefusedError: a store is missing, holds images prepared otherwise or no training rows.
+            InputRefusedError: a store is missing, holds images prepared otherwise or no training rows, or
+                fails a threshold of `[data.quality]`.
             IntegrityError: a store was changed since ingest, or the project to resume is another one.
             ConfigurationError: names, bank or quorum do not fit the spec.
         """
@@ -51,6 +53,7 @@ class Federation:
                 raise InputRefusedError(
                     f"store {store.name} of site {name} has no training rows: ingest more studies"
                 )
+            require_quality(store, self.spec.data.quality)
         bank = None if self.bank is None else Store(self.bank)
         if bank is not None:
             bank.verify()

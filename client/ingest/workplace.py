@@ -21,6 +21,7 @@ from pathlib import Path
 
 from client.ingest.account import ACCOUNT
 from client.ingest.journal import JOURNAL, PIXELS
+from client.ingest.quality.figures import PAGE, RECORD
 from client.ingest.rejected import REJECTED
 from common.errors import ConfigurationError
 from common.store import IMAGES, INDEX, LABELS, MANIFEST
@@ -28,7 +29,7 @@ from common.store import IMAGES, INDEX, LABELS, MANIFEST
 WORK, NEXT, READY = ".ingest", "next", "ready"
 BESIDE = (IMAGES, INDEX, REJECTED, ACCOUNT)
 """What takes its place before the manifest, which makes a folder a store."""
-OURS = frozenset({WORK, MANIFEST, LABELS, *BESIDE})
+OURS = frozenset({WORK, MANIFEST, LABELS, RECORD, PAGE, *BESIDE})
 
 
 def require_free(store: Path) -> None:

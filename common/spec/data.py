@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, NonNegativeInt, model_validator
 
 from common.imaging.preparation import ImagesSpec
+from common.spec.quality import QualitySpec
 from common.spec.section import Section, Share
 
 
@@ -23,6 +24,7 @@ class DataSpec(Section):
     """Chance that a pair shows one sentence of its report instead of the whole."""
     augment: bool = True
     """Small rotations, shifts, zooms, brightness, contrast; never a flip (it contradicts left and right)."""
+    quality: QualitySpec = QualitySpec()
 
     @model_validator(mode="after")
     def _room_for_private_pairs(self) -> Self:

@@ -339,9 +339,10 @@ def test_a_hospital_counts_as_the_spec_says_and_within_the_bound(
 def test_a_hospital_without_validation_patients_trains_all_the_same(
     project: Project, stores: dict[str, Store], bank: Store, tmp_path: Path
 ) -> None:
-    image = np.random.default_rng(0).integers(0, 255, (1, IMAGE_SIZE, IMAGE_SIZE)).astype(np.uint8)
+    images = np.random.default_rng(0).integers(0, 255, (3, 1, IMAGE_SIZE, IMAGE_SIZE)).astype(np.uint8)
+    texts = ("The lungs are clear.", "An opacity on the left.", "The heart is large.")
     rows = [
-        Row(f"i{n}", f"s{n}", f"p{n}", image, "CR", "", "train", {"findings": "Clear."}) for n in range(3)
+        Row(f"i{n}", f"s{n}", f"p{n}", images[n], "CR", "", "train", {"findings": texts[n]}) for n in range(3)
     ]
     write_store(tmp_path / "small", name="small", preparation=PREPARATION, rows=rows)
     node = node_config(project, stores, "east", bank) | {"store": str(tmp_path / "small")}
@@ -364,7 +365,7 @@ def test_a_hospital_of_images_or_reports_alone_takes_part(
             "CR",
             "",
             "train" if n % 4 else "validation",
-            {} if kept == "image" else {"findings": "Opacity on the left."},
+            {} if kept == "image" else source.sections()[n],
         )
         for n in range(12)
     ]

@@ -148,6 +148,8 @@ def _like_known_ids(text: str, identifiers: Identifiers) -> Iterator[Span]:
     """The letters and digits of an identifier in a row, whatever stands between them."""
     numbers = {re.sub(r"[\W_]", "", number).lower() for number in identifiers.ids}
     numbers |= {re.sub(r"\D", "", date) for date in (*identifiers.dates, *identifiers.birth_dates)}
+    if not numbers:
+        return
     places = [place for place, letter in enumerate(text) if letter.isalnum()]
     squeezed = "".join(text[place].lower()[:1] for place in places)
     for number in sorted(number for number in numbers if len(number) >= 5 and re.search(r"\d", number)):
