@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from client.ingest.account import Account
 from client.ingest.build import Ingested, Target, ingest
 from client.ingest.identity import Nameless
 from client.ingest.pseudonyms import Shares, open_pseudonyms
@@ -245,9 +246,21 @@ def _page(summary: Summary) -> str:
         "report words": f"shortest {words.shortest}, median {words.median}, longest {words.longest:,}",
         "labels": ", ".join(summary.labels) or "none",
         "rejected": _listed(summary.rejected),
+        **({} if summary.account is None else _inputs(summary.account)),
         "digest": summary.digest,
     }
     return "\n".join(f"{title:<14}{text}" for title, text in lines.items())
+
+
+def _inputs(account: Account) -> dict[str, str]:
+    files, reports = account.files, account.reports
+    return {
+        "files": f"{files.seen:,} ({_count(files.images, 'image file')}, {_count(files.reports, 'report file')}, "
+        f"{sum(files.refused.values()):,} refused)",
+        "reports": f"{reports.read:,} ({reports.paired:,} paired, {reports.without_image:,} without an image, "
+        f"{sum(reports.refused.values()):,} refused)",
+        "scrubbed": _listed(account.scrubbed),
+    }
 
 
 def _prepared(preparation: Preparation) -> str:

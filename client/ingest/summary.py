@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from client.ingest.account import Account, read_account
 from client.ingest.rejected import count_rejected
 from common.imaging.preparation import Preparation
 from common.store import NO_IMAGE, Store
@@ -46,6 +47,8 @@ class Summary(BaseModel):
     labels: list[str]
     rejected: dict[str, int]
     """Reason code -> files and report rows that are not in the store."""
+    account: Account | None
+    """Where every input of the ingest went; None where the store came without it."""
     digest: str
 
 
@@ -75,6 +78,7 @@ def summarise(folder: Path) -> Summary:
         report_words=_lengths(words[words > 0].tolist()),
         labels=[] if labels is None else [name for name in labels.column_names if name != "row"],
         rejected=count_rejected(folder),
+        account=read_account(folder),
         digest=store.digest(),
     )
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
 
 from common.errors import ConfigurationError, IntegrityError
 from common.files import write_whole
+from common.text.placeholders import TOKEN
 
 PAD, UNK, CLS, SEP, MASK = range(5)
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -24,6 +25,9 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 CONTINUES = "##"
 """Prefix of a piece that continues a word."""
+
+REMOVED = "\N{FULL BLOCK}"
+"""What the tokenizer makes of a placeholder: a sign that no vocabulary has."""
 
 IGNORED = -100
 """Label of a token that is not to be predicted; the default of `torch.nn.functional.cross_entropy`."""
@@ -36,7 +40,7 @@ class ReportTokenizer:
     """Turns reports into ids and back; never changes once made.
 
     Text is lower-cased, stripped of accents, split at spaces and punctuation, then into pieces. A special
-    token written out in a report ("[MASK]") is ordinary text.
+    token written out in a report ("[MASK]") is ordinary text; a placeholder ("[NAME]") is one [UNK].
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -175,7 +179,7 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary_size: int) -> ReportToke
     """
     if vocabulary_size < 64:
         raise ConfigurationError(f"a vocabulary of {vocabulary_size} pieces is too small; give at least 64")
-    corpus = list(texts)
+    corpus = [TOKEN.sub(" ", text) for text in texts]
     words = _words(corpus)
     if not words:
         raise ConfigurationError("no word to train a tokenizer on; give the bank's reports or the ontology")
@@ -249,7 +253,8 @@ def _chosen_words(
 
 def _assembled(vocabulary: dict[str, int]) -> Tokenizer:
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=SPECIAL_TOKENS[UNK]))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    removed = normalizers.Replace(Regex(TOKEN.pattern), f" {REMOVED} ")
+    tokenizer.normalizer = normalizers.Sequence([removed, normalizers.BertNormalizer(lowercase=True)])
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece(prefix=CONTINUES)
     tokenizer.post_processor = processors.BertProcessing(
@@ -281,6 +286,7 @@ def _alphabet(words: Counter[str], *, room: int) -> tuple[list[str], list[str]]:
     for word, count in words.items():
         seen.update(dict.fromkeys(word, count))
         inside.update(word[1:])
+    del seen[REMOVED]
     letters: list[str] = []
     for letter in sorted(seen, key=lambda letter: (-seen[letter], letter)):
         room -= 2 if letter in inside else 1

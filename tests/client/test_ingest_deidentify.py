@@ -5,7 +5,6 @@ import time
 import pytest
 
 from client.ingest.deidentify import Identifiers, Kind, scrub, stretches
-from common.text.tokenizer import SPECIAL_TOKENS, train_tokenizer
 
 NOBODY = Identifiers()
 SOMEBODY = Identifiers(
@@ -280,14 +279,6 @@ def test_empty_headers_and_placeholders_remove_nothing() -> None:
     report = "The patient in bed 1 was sent to hospital; the source is unknown."
     assert scrub(report, blank).text == report
     assert scrub("", blank).text == ""
-
-
-def test_the_tokenizer_keeps_tokens_as_words() -> None:
-    tokens = [kind.token for kind in Kind]
-    tokenizer = train_tokenizer([" ".join(tokens)] * 2, vocabulary_size=400)
-    assert not set(tokens) & set(SPECIAL_TOKENS)
-    for kind in Kind:
-        assert tokenizer.pieces(kind.token) == ["[", kind.value.lower(), "]"]
 
 
 def test_stretches_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:

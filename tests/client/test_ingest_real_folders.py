@@ -13,9 +13,9 @@ from pydicom import dcmread
 
 from client.cli import main
 from client.ingest.account import Account, read_account
-from client.ingest.deidentify.spans import TOKEN
 from client.ingest.pseudonyms import Pseudonyms, open_pseudonyms
 from common.store import Store
+from common.text.placeholders import TOKEN
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 IMAGES = {
@@ -28,7 +28,9 @@ QUICK = ("north-general",)
 HISTORIES = ("river-ct", "university-chest")
 """Case histories and captions that really tell dates, towns and hospitals: those words go as they should."""
 FEWEST_KEPT, FEWEST_KEPT_OF_HISTORIES = 0.99, 0.95
-"""Share of the words that were not planted; over all stores together 0.991."""
+"""Share of the words that were not planted; over all stores together 0.992."""
+MOST_LOST = 12
+"""Words of one report that are identifiers or section headers."""
 SHORTEST_SOUGHT_IN_BYTES = 6
 """Characters; shorter strings stand in compressed bytes by chance."""
 
@@ -135,9 +137,8 @@ def test_every_image_has_exactly_its_reports(real: Hospital) -> None:
     assert {name for name, text in texts.items() if text} == {name for name, told in expected.items() if told}
     for name, reports in expected.items():
         written, left = word_counts("\n".join(reports)), word_counts(texts[name])
-        headers = {"FINDINGS", "IMPRESSION", "Findings", "Impression", "History", "HISTORY"}
         assert not (left - written).total()
-        assert (written - left).total() <= max(12, written.total() // 3) or headers & set(written)
+        assert (written - left).total() <= max(MOST_LOST, written.total() // 2)
 
 
 def test_no_planted_string_is_in_any_file_of_the_store(real: Hospital) -> None:
@@ -160,7 +161,8 @@ def test_other_words_survive(real: Hospital) -> None:
     )
     texts, expected = real.texts(), expected_texts(real)
     written, lost = 0, 0
-    for name, reports in expected.items():
+    once = {tuple(reports): name for name, reports in expected.items()}
+    for reports, name in once.items():
         words = word_counts(pattern.sub(" ", "\n".join(reports)))
         written, lost = written + words.total(), lost + (words - word_counts(texts[name])).total()
     share = FEWEST_KEPT_OF_HISTORIES if real.name in HISTORIES else FEWEST_KEPT

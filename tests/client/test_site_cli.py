@@ -96,7 +96,10 @@ def test_show_counts_what_the_store_holds(
     assert summary["rejected"] == {"not_dicom": 1, "truncated": 1}
 
     assert run(monkeypatch, "show", lakeside / "store") == 0
-    assert "13 (6 pairs, 12 images, 7 reports)" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "13 (6 pairs, 12 images, 7 reports)" in shown
+    assert "14 (12 image files, 0 report files, 2 refused)" in shown
+    assert "7 (6 paired, 1 without an image, 0 refused)" in shown
 
 
 def test_label_tells_how_many_rows_it_matched(

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from common.errors import ConfigurationError, IntegrityError
 from common.text.ontology import sentences
+from common.text.placeholders import Kind
 from common.text.tokenizer import (
     CLS,
     IGNORED,
     MASK,
     PAD,
+    REMOVED,
     SEP,
     SPECIAL_TOKENS,
     UNK,
@@ -60,6 +62,15 @@ def test_another_process_learns_the_same_bytes(hash_seed: str, parallel: str) ->
         check=True,
     ).stdout
     assert printed.strip() == TOKENIZER.digest()
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_placeholder_is_one_unknown_word_and_teaches_no_piece(kind: Kind) -> None:
+    ids, _ = encoded([f"seen by{kind.token}."])
+    assert (ids == UNK).sum() == 1
+    assert TOKENIZER.pieces(f"{kind.token}'s nodule") == ["[UNK]", "'", *TOKENIZER.pieces("s nodule")]
+    flooded = [f"{kind.token} {text} {kind.token}{REMOVED}" for text in CORPUS]
+    assert train_tokenizer(flooded, vocabulary_size=1024).to_bytes() == TOKENIZER.to_bytes()
 
 
 def test_the_order_of_the_texts_does_not_matter() -> None:

@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterator
 
 from client.ingest.deidentify.page import Page
-from client.ingest.deidentify.spans import Kind, Span
+from client.ingest.deidentify.spans import Span
 from client.ingest.deidentify.vocabulary import words
+from common.text.placeholders import Kind
 
 MONTHS = words(
     """

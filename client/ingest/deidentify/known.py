@@ -8,7 +8,8 @@ from client.ingest.deidentify.identifiers import SHORTEST_LONG_NAME, SIDES, Know
 from client.ingest.deidentify.lexicon import EPONYMS, familiar, ordinary
 from client.ingest.deidentify.page import Page, Word
 from client.ingest.deidentify.sense import meant_as_names
-from client.ingest.deidentify.spans import Kind, Span
+from client.ingest.deidentify.spans import Span
+from common.text.placeholders import Kind
 
 
 def known_spans(page: Page, known: Known) -> Iterator[Span]:

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 from client.ingest.deidentify.lexicon import HEADS, no_name, ordinary
 from client.ingest.deidentify.page import Page, Word
-from client.ingest.deidentify.spans import Kind, Span
+from client.ingest.deidentify.spans import Span
 from client.ingest.deidentify.titles import CUE_WORDS, CUES, FIELD_WORDS, FIELDS, TITLE_WORDS, title_end
 from client.ingest.deidentify.vocabulary import PLAIN, words
+from common.text.placeholders import Kind
 
 LONGEST_NAME = 5
 """Words of a name after a title or a label."""

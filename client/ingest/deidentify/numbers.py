@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator
 
 from client.ingest.deidentify.page import Page
-from client.ingest.deidentify.spans import Kind, Span
+from client.ingest.deidentify.spans import Span
 from client.ingest.deidentify.vocabulary import words
+from common.text.placeholders import Kind
 
 UNITS = (
     r"(?:[cmµ]?m[23³²]?|HU|[mµk]?g|[mdµu]?[lL]|IU|U|units?|cells?|copies|platelets|[kMG]Bq|mCi|ms|kVp?|mAs?|Hz|mmHg"

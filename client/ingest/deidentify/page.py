@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import NamedTuple
 
-from client.ingest.deidentify.spans import TOKEN
+from common.text.placeholders import TOKEN
 
 WORD = re.compile(
     r"[^\W\d_][^\W\d_\u0300-\u036f\u00ad\u200b-\u200d]*(?:[\u0300-\u036f\u00ad\u200b-\u200d]+[^\W\d_]*)*"

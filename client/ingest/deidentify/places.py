@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 from client.ingest.deidentify.lexicon import ordinary
 from client.ingest.deidentify.page import Page, fold
-from client.ingest.deidentify.spans import Kind, Span
+from client.ingest.deidentify.spans import Span
 from client.ingest.deidentify.vocabulary import words
+from common.text.placeholders import Kind
 
 NAMED = r"[^\W\d_a-zß-öø-ÿ][\w'’-]{1,30}"
 """A word with a capital."""

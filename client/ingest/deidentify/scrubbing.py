@@ -11,8 +11,9 @@ from client.ingest.deidentify.names import spoken_names
 from client.ingest.deidentify.numbers import numbers
 from client.ingest.deidentify.page import Page
 from client.ingest.deidentify.places import places
-from client.ingest.deidentify.spans import TOKEN, Kind, Span, merge
+from client.ingest.deidentify.spans import Span, merge
 from client.ingest.deidentify.stretches import in_stretches
+from common.text.placeholders import TOKEN, Kind
 
 MOST_ROUNDS = 8
 """One round finds all but what only a removal shows ("Dr. [NAME] Long"); four were never needed."""

@@ -1,32 +1,10 @@
-"""What is removed, and what stands in its place."""
+"""What is to be removed: spans of a text, and how those that belong together become one."""
 
 import re
 from collections.abc import Iterable
-from enum import StrEnum
 from typing import NamedTuple
 
-
-class Kind(StrEnum):
-    """What an identifier is; its value is the word between the brackets of its token."""
-
-    NAME = "NAME"
-    DATE = "DATE"
-    TIME = "TIME"
-    AGE = "AGE"
-    """Above 89, where an age alone tells who it is. Source: 45 CFR 164.514(b)(2)(i)(C)."""
-    PHONE = "PHONE"
-    EMAIL = "EMAIL"
-    LINK = "LINK"
-    ID = "ID"
-    PLACE = "PLACE"
-
-    @property
-    def token(self) -> str:
-        """`[NAME]`: for the tokenizer a bracket, a plain word and a bracket, never a special token."""
-        return f"[{self.value}]"
-
-
-TOKEN = re.compile(rf"\[({'|'.join(Kind)})\]")
+from common.text.placeholders import Kind
 
 JOINTS = {
     Kind.NAME: re.compile(r"[ \t]*,?[ \t]*(?:\r?\n)?[ \t]*|[ \t]?[-/^&'’`´][ \t]?(?:\r?\n)?[ \t]?"),

@@ -12,9 +12,10 @@ from client.ingest.deidentify.dates import MONTHS, SHORT_MONTHS
 from client.ingest.deidentify.identifiers import Identifiers
 from client.ingest.deidentify.lexicon import EPONYMS, familiar
 from client.ingest.deidentify.page import fold
-from client.ingest.deidentify.spans import TOKEN, Kind, Span, merge
+from client.ingest.deidentify.spans import Span, merge
 from client.ingest.deidentify.stretches import in_stretches
 from client.ingest.deidentify.vocabulary import words
+from common.text.placeholders import TOKEN, Kind
 
 SHORTEST_NAME = 4
 """Letters; shorter names are looked for only with a capital."""
