@@ -255,10 +255,10 @@ def _page(summary: Summary) -> str:
 def _inputs(account: Account) -> dict[str, str]:
     files, reports = account.files, account.reports
     return {
-        "files": f"{files.seen:,} ({_count(files.images, 'image file')}, {_count(files.reports, 'report file')}, "
-        f"{sum(files.refused.values()):,} refused)",
-        "reports": f"{reports.read:,} ({reports.paired:,} paired, {reports.without_image:,} without an image, "
-        f"{sum(reports.refused.values()):,} refused)",
+        "files": f"{files.seen:,} ({_count(files.images, 'image file')}, "
+        f"{_count(files.reports, 'report file')}, {sum(files.refused.values()):,} refused)",
+        "reports": f"{reports.read:,} ({reports.paired:,} paired, "
+        f"{reports.without_image:,} without an image, {sum(reports.refused.values()):,} refused)",
         "scrubbed": _listed(account.scrubbed),
     }
 

@@ -128,9 +128,15 @@ def _recipe(preparation: Preparation) -> str:
     for package in (client.ingest.images, common.imaging):
         for source in sorted(file for folder in package.__path__ for file in Path(folder).glob("*.py")):
             digest.update(source.read_bytes())
-    installed = {one.metadata["Name"].lower(): one.version for one in metadata.distributions()}
-    digest.update(json.dumps([installed.get(name) for name in DECODERS]).encode())
+    digest.update(json.dumps([_version(name) for name in DECODERS]).encode())
     return digest.hexdigest()
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _digest_of_images(folder: Path) -> str:

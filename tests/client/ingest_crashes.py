@@ -86,6 +86,8 @@ def main() -> None:
     # In this very process, so that a fork is cheap; real workers are killed in the tests beside.
     archive.read_all = lambda files, read, **_: map(read, files)
     journal.BLOCK_FILES = 2
+    for path in sorted(dicom.rglob("*.dcm")):
+        archive.read_images(path, preparation=PREPARATION)  # so that no fork has to import a decoder
     store = scratch / "store"
     shutil.copytree(older, scratch / "new")
     assert in_fork(lambda: build(dicom, reports, scratch / "new")) == 0

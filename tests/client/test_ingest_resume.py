@@ -160,7 +160,7 @@ def test_wherever_an_update_ends_the_store_is_the_old_one_or_becomes_the_new_one
     (tmp_path / "scratch").mkdir()
     arguments = [CRASHES, mode, dicom, reports, store, tmp_path / "scratch", stride]
     done = subprocess.run(
-        [sys.executable, *map(str, arguments)], capture_output=True, text=True, timeout=500, check=False
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, timeout=1500, check=False
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 20 // stride
