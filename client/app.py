@@ -9,6 +9,7 @@ from flwr.clientapp import ClientApp
 
 from client.round import (
     answer,
+    charged,
     check_instruction,
     open_site,
     receive_model,
@@ -33,16 +34,17 @@ def hello(message: Message, context: Context) -> Message:
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    """Check, validate, train, weigh, quantise, reply."""
+    """Check, charge, validate, train, weigh, quantise, reply."""
     with withhold_details():
         site = open_site(context.node_config)
         instruction = Instruction.from_records(message.content)
         check_instruction(site, instruction)
 
         model = receive_model(site, instruction)
-        validated = validate_model(site, model)
-        trained = train_locally(site, model, instruction.round)
+        with charged(site, instruction) as receipt:
+            validated = validate_model(site, model)
+            trained = train_locally(site, model, instruction.round)
 
         delta = weighted_delta(site, instruction, model)
-        leaving = answer(site, instruction, delta, trained, validated)
+        leaving = answer(site, instruction, delta, trained, validated, receipt)
         return Message(leaving.to_records(), reply_to=message)

@@ -5,7 +5,8 @@ Shapes: N coordinates of the model.
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from client.ingest.quality import require_quality
+from client.protection import Protection, Receipt, protect
 from common.data.batch import Batch
 from common.data.batches import Batches, fixed_batches
 from common.data.corpus import read_corpus, reader_of
@@ -40,16 +42,17 @@ class Site:
     batches: Batches
     validation: list[Batch]
     train_rows: int
+    protection: Protection | None = None
+    """What `[privacy]` asks; None where it asks nothing."""
 
     @property
     def weight(self) -> int:
         """How much this site counts in the mean; public bound, see FederationSpec."""
         federation = self.project.spec.federation
-        return (
-            federation.weight_cap
-            if federation.weighting == "equal"
-            else min(self.train_rows, federation.weight_cap)
-        )
+        if federation.weighting == "equal":
+            return federation.weight_cap
+        size = self.train_rows if self.protection is None else self.protection.size_class
+        return min(size, federation.weight_cap)
 
 
 def open_site(node: NodeConfig) -> Site:
@@ -57,7 +60,7 @@ def open_site(node: NodeConfig) -> Site:
 
     Args:
         node: `site` (name), `store` and `project` (folders), `bank` (folder;
-            needed when the project has anchors).
+            needed when the project has anchors), `ledger` (folder; needed under privacy).
 
     Raises:
         ConfigurationError: a setting is missing, or the project does not name this site.
@@ -71,11 +74,14 @@ def open_site(node: NodeConfig) -> Site:
             f"node configuration lacks {', '.join(missing)}; set it with --node-config",
             outward="node configuration incomplete",
         )
-    return _open_site(str(node["site"]), str(node["store"]), str(node["project"]), str(node.get("bank", "")))
+    folders = [str(node.get(key, "")) for key in ("store", "project", "bank", "ledger")]
+    return _open_site(str(node["site"]), *folders)
 
 
 @cache
-def _open_site(name: str, store_folder: str, project_folder: str, bank_folder: str) -> Site:
+def _open_site(
+    name: str, store_folder: str, project_folder: str, bank_folder: str, ledger_folder: str
+) -> Site:
     project = _open_project(project_folder)
     if name not in project.manifest.sites:
         raise ConfigurationError(
@@ -97,12 +103,14 @@ def _open_site(name: str, store_folder: str, project_folder: str, bank_folder: s
         else read_corpus(bank, None, project.tokenizer, preparation=preparation, reader=reader)
     )
     held_out = read_corpus(store, "validation", project.tokenizer, preparation=preparation, reader=reader)
+    batches = Batches(spec, project.tokenizer, private, anchors, name)
     return Site(
         name=name,
         project=project,
-        batches=Batches(spec, project.tokenizer, private, anchors, name),
+        batches=batches,
         validation=fixed_batches(spec, project.tokenizer, held_out, purpose=f"validation of {name}"),
         train_rows=len(private),
+        protection=protect(name, project, store, batches, ledger_folder),
     )
 
 
@@ -139,6 +147,20 @@ def check_instruction(site: Site, instruction: Instruction) -> None:
         raise IntegrityError("the model differs from its digest", outward="model differs from its digest")
 
 
+@contextmanager
+def charged(site: Site, instruction: Instruction) -> Iterator[Receipt]:
+    """Nothing private is trained on outside this block, and under privacy it is paid for in advance.
+
+    Raises:
+        PolicyError: the privacy budget is used up; nothing was read and nothing leaves.
+    """
+    if site.protection is None:
+        yield Receipt()
+        return
+    with site.protection.charged(instruction) as receipt:
+        yield receipt
+
+
 def receive_model(site: Site, instruction: Instruction) -> VLPModel:
     """The global model of this round; valid until the next round's is received in this process."""
     model = site.project.working_model
@@ -148,13 +170,23 @@ def receive_model(site: Site, instruction: Instruction) -> VLPModel:
 
 
 def validate_model(site: Site, model: VLPModel) -> tuple[LossSums, float]:
-    """The incoming model's losses on this hospital's validation patients, and the seconds it took."""
+    """The incoming model's losses on this hospital's validation patients, and the seconds it took.
+
+    Under privacy nothing is measured: losses and times are functions of patients that no noise covers.
+    """
+    if site.protection is not None:
+        return LossSums(), 0.0
     started = time.perf_counter()
     return validate(model, site.validation, site.project.spec), time.perf_counter() - started
 
 
 def train_locally(site: Site, model: VLPModel, round_number: int) -> TrainingRecord:
-    """Take this round's local steps; `model` is changed in place."""
+    """Take this round's local steps; `model` is changed in place.
+
+    Under privacy the record holds the number of steps and nothing that patients had a part in.
+    """
+    if site.protection is not None:
+        return TrainingRecord(site.protection.train(model, round_number), 0, LossSums(), 0.0)
     spec = site.project.spec
     return train(
         model,
@@ -180,6 +212,7 @@ def answer(
     delta: Vector,
     trained: TrainingRecord,
     validated: tuple[LossSums, float],
+    receipt: Receipt,
 ) -> Answer:
     """Quantise and pack the update, and write down the sums that travel with it.
 
@@ -214,6 +247,7 @@ def answer(
         model=instruction.model,
         planes=pack(quantised, project.profile),
         sums=np.array(sums, dtype=np.uint64),
+        ledger=receipt.word,
     )
 
 

@@ -8,7 +8,8 @@ reference cycle behind at every use, and with it all arrays of the message until
 Shapes: N coordinates of the model, L tensors, K sums.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TypeVar
 
@@ -28,6 +29,16 @@ TRAIN = "train"
 
 
 @dataclass(frozen=True)
+class LedgerWord:
+    """What a hospital says of its privacy ledger: functions of public settings and of rounds alone."""
+
+    head: str
+    """Digest of the last entry."""
+    steps: int
+    """Private steps charged to this project so far, those of failed rounds included."""
+
+
+@dataclass(frozen=True)
 class Instruction:
     """Train one round from this model."""
 
@@ -41,15 +52,20 @@ class Instruction:
     """(N,) float32."""
     clips: Vector
     """(L,) float32."""
+    ledgers: Mapping[str, str] = field(default_factory=dict)
+    """Site -> the head of its privacy ledger that the hub remembers; empty without privacy."""
 
     def to_records(self) -> RecordDict:
         """As Flower sends it."""
-        return RecordDict(
+        records = RecordDict(
             {
                 "round": ConfigRecord({"round": self.round, "project": self.project, "model": self.model}),
                 "model": ArrayRecord({"weights": Array(self.weights), "clips": Array(self.clips)}),
             }
         )
+        if self.ledgers:
+            records["ledgers"] = ConfigRecord({**self.ledgers})
+        return records
 
     @classmethod
     def from_records(cls, records: RecordDict) -> "Instruction":
@@ -60,12 +76,14 @@ class Instruction:
         """
         said = _config(records, "round")
         arrays = _arrays(records, "model")
+        heads = _config(records, "ledgers") if "ledgers" in records else ConfigRecord()
         return cls(
             round=_integer(said, "round"),
             project=_text(said, "project"),
             model=_text(said, "model"),
             weights=_array(arrays, "weights", np.float32).copy(),  # torch warns of what it cannot write to
             clips=_array(arrays, "clips", np.float32),
+            ledgers={site: _text(heads, site) for site in heads},
         )
 
 
@@ -81,16 +99,21 @@ class Answer:
     """(N,) the packed update."""
     sums: npt.NDArray[np.uint64]
     """(K,) see `common.update.sum_names`."""
+    ledger: LedgerWord | None = None
+    """None without privacy."""
 
     def to_records(self) -> RecordDict:
         """As Flower sends it."""
-        return RecordDict(
+        records = RecordDict(
             {
                 "round": ConfigRecord({"round": self.round, "project": self.project, "model": self.model}),
                 "update": planes_to_record(self.planes),
                 "sums": ArrayRecord({"sums": Array(self.sums)}),
             }
         )
+        if self.ledger is not None:
+            records["ledger"] = ConfigRecord({"head": self.ledger.head, "steps": self.ledger.steps})
+        return records
 
     @classmethod
     def from_records(cls, records: RecordDict) -> "Answer":
@@ -106,6 +129,7 @@ class Answer:
             model=_text(said, "model"),
             planes=planes_from_record(_arrays(records, "update")),
             sums=_array(_arrays(records, "sums"), "sums", np.uint64),
+            ledger=_ledger(records),
         )
 
 
@@ -125,6 +149,13 @@ def planes_from_record(record: ArrayRecord) -> Planes:
     """
     high = _array(record, "high", np.uint8) if "high" in record else None
     return Planes(_array(record, "low", np.uint16), high)
+
+
+def _ledger(records: RecordDict) -> LedgerWord | None:
+    if "ledger" not in records:
+        return None
+    said = _config(records, "ledger")
+    return LedgerWord(head=_text(said, "head"), steps=_integer(said, "steps"))
 
 
 def _config(records: RecordDict, name: str) -> ConfigRecord:

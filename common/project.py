@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from common.errors import ConfigurationError, IntegrityError
 from common.files import write_whole
 from common.model.vlp import VLPModel, build_model
+from common.privacy.approval import require_private
 from common.spec.run import Spec
 from common.store import Store
 from common.text.ontology import sentences as ontology_sentences
@@ -102,9 +103,11 @@ def create_project(folder: Path, spec: Spec, *, sites: list[str], bank: Store | 
     """Train the vocabulary on public text and write the project to `folder`.
 
     Raises:
-        ConfigurationError: the spec needs a bank and there is none, or sites are missing or too many.
+        ConfigurationError: the spec needs a bank and there is none, or sites are missing or too many,
+            or its privacy cannot be what it promises.
     """
     _require_sites(spec, sites)
+    require_private(spec, sites)
     if spec.data.anchor_pairs and bank is None:
         raise ConfigurationError(
             f"data.anchor_pairs = {spec.data.anchor_pairs} needs a public bank: "

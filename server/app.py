@@ -14,6 +14,7 @@ from common.terminal import progress
 from server.checkpoint import save_checkpoint
 from server.cohort import LATECOMER_SECONDS, Roster
 from server.evaluation import Evaluator
+from server.ledgers import LedgerHeads
 from server.rounds import collect, instruct
 from server.run import RunSettings, Stopwatch, conclude, record_round, start_or_resume
 
@@ -28,6 +29,7 @@ def main(grid: Grid, context: Context) -> None:
     state, history = start_or_resume(settings, project)
     evaluator = Evaluator(project, settings.evaluation_stores)
     roster = Roster(grid, project)
+    ledgers = LedgerHeads(settings.out)
     started = datetime.now(UTC)
     rounds = project.spec.federation.rounds
 
@@ -38,8 +40,8 @@ def main(grid: Grid, context: Context) -> None:
             patience = 0.0 if history.rounds else LATECOMER_SECONDS
             cohort = roster.gather(patience_seconds=patience)
 
-            instruction = instruct(project, state)
-            collected = collect(grid, cohort, instruction, project)
+            instruction = instruct(project, state, ledgers)
+            collected = collect(grid, cohort, instruction, project, ledgers)
             with watch.lap("applying"):
                 state.advance(collected.sum.mean, project)
             with watch.lap("checkpoint"):
@@ -52,4 +54,4 @@ def main(grid: Grid, context: Context) -> None:
             advance(1, scores.words())
             del collected  # its mean is as large as the model
 
-    conclude(settings, project, state, history, evaluator, started)
+    conclude(settings, project, state, history, evaluator, ledgers, started)

@@ -111,7 +111,9 @@ class History:
         seconds = self.seconds()
         return (seconds.total - seconds.training - seconds.evaluation) / max(seconds.training, 1e-9)
 
-    def site_totals(self, project: Project, store: Store | None, name: str) -> SiteTotals:
+    def site_totals(
+        self, project: Project, store: Store | None, name: str, *, epsilon: float | None = None
+    ) -> SiteTotals:
         """What one hospital gave and got; rows are zero where the hub does not hold the site's store."""
         entries = [entry for record in self.rounds if (entry := record.site(name)) is not None]
         answered = [entry for entry in entries if entry.status == "ok"]
@@ -126,4 +128,5 @@ class History:
             bytes_down=len(entries) * instruction_bytes(layout.num_coordinates, len(layout.names)),
             rounds_completed=len(answered),
             seconds_training=math.fsum(entry.seconds_training for entry in answered),
+            epsilon=epsilon,
         )

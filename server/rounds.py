@@ -17,6 +17,7 @@ from common.update import digest_weights, instruction_bytes
 from server.aggregate import Accumulator, Lanes, RoundSum, mean_losses
 from server.checkpoint import GlobalState
 from server.cohort import Cohort, Reply, exchange
+from server.ledgers import LedgerHeads
 from server.report.records import SiteRound
 
 log = logging.getLogger("fedvlp")
@@ -40,18 +41,21 @@ class Collected:
     """Site -> its own sums; plain aggregation shows them, secure aggregation will not."""
 
 
-def instruct(project: Project, state: GlobalState) -> Instruction:
-    """The instruction of the next round: a function of the hub's state alone."""
+def instruct(project: Project, state: GlobalState, ledgers: LedgerHeads) -> Instruction:
+    """The instruction of the next round: a function of what the hub keeps."""
     return Instruction(
         round=state.round + 1,
         project=project.digest,
         model=digest_weights(project.layout.unflatten(state.weights)),
         weights=state.weights,
         clips=state.clips,
+        ledgers=ledgers.heads,
     )
 
 
-def collect(grid: Grid, cohort: Cohort, instruction: Instruction, project: Project) -> Collected:
+def collect(
+    grid: Grid, cohort: Cohort, instruction: Instruction, project: Project, ledgers: LedgerHeads
+) -> Collected:
     """Send `instruction` to every site of the cohort and add the answers up, one at a time.
 
     Raises:
@@ -66,7 +70,7 @@ def collect(grid: Grid, cohort: Cohort, instruction: Instruction, project: Proje
         project.profile,
         weight_cap=federation.weight_cap,
     )
-    adding = _Adding(accumulator)
+    adding = _Adding(accumulator, ledgers)
     timeout_seconds = federation.reply_timeout_seconds
     exchange(
         grid,
@@ -99,8 +103,9 @@ def _address(instruction: Instruction, cohort: Cohort, timeout_seconds: float) -
 class _Adding:
     """Takes replies one by one: a good answer is added and dropped, anything else is written down."""
 
-    def __init__(self, accumulator: Accumulator) -> None:
+    def __init__(self, accumulator: Accumulator, ledgers: LedgerHeads) -> None:
         self.accumulator = accumulator
+        self.ledgers = ledgers
         self.sites: dict[str, SiteRound] = {}
         self.lanes: dict[str, Lanes] = {}
         self.seconds = 0.0
@@ -117,6 +122,7 @@ class _Adding:
             return SiteRound(name=reply.site, status="late", reason="no answer in time")
         try:
             answer = Answer.from_records(reply.message.content)
+            self.ledgers.remember(reply.site, answer.ledger)
             lanes = self.accumulator.add(answer)
         except IntegrityError as error:
             log.warning("answer of %s refused: %s", reply.site, error)

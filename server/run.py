@@ -22,11 +22,13 @@ from common.errors import ConfigurationError
 from common.files import write_whole
 from common.model_folder import write_model
 from common.project import Project
+from common.spec.privacy import LocalPrivacySpec
 from common.store import Store
 from common.update import digest_weights
 from server.checkpoint import GlobalState, fresh_global_state, load_last_checkpoint
 from server.evaluation import Evaluator, Glance
 from server.history import History, RoundClock, busy_seconds
+from server.ledgers import LedgerHeads, statement_of
 from server.report.records import RUN_FILE, RoundRecord, RunRecord, Traffic
 from server.rounds import MICROSECONDS, Collected
 
@@ -137,6 +139,10 @@ def record_round(
     parallel = getattr(grid, "parallel_sites", len(collected.sites))
     training = [site["training_microseconds"] / MICROSECONDS for site in collected.lanes.values()]
     validation = [site["validation_microseconds"] / MICROSECONDS for site in collected.lanes.values()]
+    if isinstance(
+        project.spec.privacy, LocalPrivacySpec
+    ):  # sites withhold their times: all of it is training
+        training, validation, parallel = [collected.seconds - collected.adding_seconds], [0.0], 1
     busy = busy_seconds([a + b for a, b in zip(training, validation, strict=True)], parallel)
     clock = RoundClock(
         exchange=collected.seconds,
@@ -166,6 +172,7 @@ def conclude(
     state: GlobalState,
     history: History,
     evaluator: Evaluator,
+    ledgers: LedgerHeads,
     started: datetime,
 ) -> RunRecord:
     """Judge the final model in full, export it, and write the run's record last."""
@@ -179,7 +186,11 @@ def conclude(
         started=started,
         rounds=project.spec.federation.rounds,
         parameters=project.layout.num_coordinates,
-        sites=tuple(history.site_totals(project, stores.get(name), name) for name in project.manifest.sites),
+        sites=tuple(
+            history.site_totals(project, stores.get(name), name, epsilon=ledgers.epsilon(name, project))
+            for name in project.manifest.sites
+        ),
+        privacy=statement_of(project),
         final=evaluator.judge(project.layout.unflatten(state.weights)),
         seconds=history.seconds(),
         bytes=history.traffic(),

@@ -13,9 +13,11 @@ from pathlib import Path
 from flwr.app import Context, RecordDict
 
 from client.ingest.quality import require_quality
+from client.ledger import Ledger
 from common.data.corpus import require_preparation
 from common.errors import ConfigurationError, InputRefusedError, IntegrityError
 from common.project import MANIFEST, Project, create_project, open_project
+from common.spec.privacy import LocalPrivacySpec
 from common.spec.run import Spec
 from common.store import Store
 from server.app import app as server_app
@@ -71,10 +73,25 @@ class Federation:
         """What each site's node is started with."""
         bank = "" if self.bank is None else str(self.bank.resolve())
         project = str(self.project_folder.resolve())
-        return {
-            name: {"site": name, "store": str(store.resolve()), "project": project, "bank": bank}
-            for name, store in self.sites.items()
-        }
+        nodes: dict[str, NodeConfig] = {}
+        for name, store in self.sites.items():
+            nodes[name] = {"site": name, "store": str(store.resolve()), "project": project, "bank": bank}
+            if isinstance(self.spec.privacy, LocalPrivacySpec):
+                nodes[name] = {**nodes[name], "ledger": str(self._ledger(name).resolve())}
+        return nodes
+
+    def open_ledgers(self) -> None:
+        """Begin each hospital's privacy ledger with the spec's budget; one that is there stays."""
+        privacy = self.spec.privacy
+        for name in self.sites if isinstance(privacy, LocalPrivacySpec) else ():
+            assert isinstance(privacy, LocalPrivacySpec)
+            if not self._ledger(name).exists():
+                Ledger.open_new(
+                    self._ledger(name), population=name, epsilon=privacy.epsilon, delta=privacy.delta
+                )
+
+    def _ledger(self, site: str) -> Path:
+        return self.out / "ledgers" / site
 
     def settings(self, *, engine: Engine, resume: bool) -> RunSettings:
         """What the hub is started with."""
@@ -120,6 +137,7 @@ def run_federation(
     if not resume:
         refuse_another_run(settings)
     federation.prepare(resume=resume)
+    federation.open_ledgers()
     run = ENGINES[engine]
     run(
         federation,

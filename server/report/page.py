@@ -19,6 +19,7 @@ from server.report.records import (
     Comparison,
     Interval,
     ModelRecord,
+    PrivacyStatement,
     RoundRecord,
     RunRecord,
     SiteTotals,
@@ -212,6 +213,23 @@ def _hospital(site: SiteTotals, rounds: Sequence[RoundRecord], *, private: bool)
     return [Cell(text) for text in texts]
 
 
+def _privacy(stated: PrivacyStatement | None) -> list[tuple[str, str]]:
+    """What every epsilon above means, and what it does not."""
+    if stated is None:
+        return []
+    return [
+        ("ε is promised to", f"{stated.unit}; neighbours: {stated.relation}; delta {stated.delta:g}"),
+        ("Mechanism", f"{stated.mechanism}, noise {stated.noise_multiplier:g}; {stated.sampling}"),
+        ("Covered", f"{stated.scope}; against one who {stated.adversary}"),
+        ("Accountant", stated.accountant),
+        (
+            "Several hospitals",
+            f"declared: one person is at {stated.hospitals_per_patient} at most, and loses at each of them",
+        ),
+        ("Settings chosen on", f"{stated.tuned_on} data"),
+    ]
+
+
 def _facts(run: RunRecord, comparison: Comparison | None) -> list[tuple[str, str]]:
     """What must be the same for the weights to come out the same, and the weights."""
     compared = [("Seeds compared", ", ".join(map(str, comparison.seeds)))] if comparison else []
@@ -221,6 +239,7 @@ def _facts(run: RunRecord, comparison: Comparison | None) -> list[tuple[str, str
         ("Engine", run.engine),
         ("Seed", str(run.seed)),
         *compared,
+        *_privacy(run.privacy),
         ("Parameters", thousands(run.parameters)),
         ("Spec, SHA-256", run.spec_digest),
         ("Weights, SHA-256", run.weights_sha256),

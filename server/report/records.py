@@ -134,6 +134,23 @@ class SiteTotals(Record):
     """Privacy spent; null without privacy."""
 
 
+class PrivacyStatement(Record):
+    """What the sites' epsilons mean: an epsilon is never quoted without it."""
+
+    unit: str
+    relation: str
+    delta: float
+    mechanism: Literal["R", "G"]
+    sampling: str
+    noise_multiplier: float
+    accountant: str
+    scope: str
+    adversary: str
+    hospitals_per_patient: PositiveInt
+    """Declared: a patient of so many hospitals loses what each spent, their Renyi curves added."""
+    tuned_on: str
+
+
 class RunRecord(Record):
     """`run.json`: the whole run in one object."""
 
@@ -153,6 +170,8 @@ class RunRecord(Record):
     overhead_share: float
     """(round wall time - training - evaluation) / training, over the run."""
     weights_sha256: Digest
+    privacy: PrivacyStatement | None = None
+    """Null without privacy."""
 
 
 class SiteRound(Record):

@@ -66,6 +66,7 @@ def run_json(
         "bytes": {"up": 12_340_000 * rounds * len(sites), "down": 16_480_000 * rounds * len(sites)},
         "overhead_share": 0.0213,
         "weights_sha256": "c4" * 32,
+        "privacy": None,
     }
 
 

@@ -21,6 +21,7 @@ from common.project import Project, weights_of
 from common.update import Layout, pack, sum_names
 from server.checkpoint import fresh_global_state
 from server.evaluation import Evaluator
+from server.ledgers import LedgerHeads
 from server.report.records import FinalScores
 from server.rounds import collect, instruct
 from simulations.benchmarks.cli import bench, engine_table, hub_table
@@ -88,7 +89,8 @@ def test_the_hub_holds_neither_the_pushed_model_nor_an_earlier_reply_while_it_pu
     write_answer(tmp_path / "answer", answer_to(project))
     grid = WatchedGrid(SITES, tmp_path / "answer")
     cohort = {node.name: node.node_id for node in grid.get_nodes()}
-    collect(grid, cohort, instruct(project, fresh_global_state(project)), project)
+    ledgers = LedgerHeads(tmp_path)
+    collect(grid, cohort, instruct(project, fresh_global_state(project), ledgers), project, ledgers)
     assert grid.alive == [(0, 0)] * len(SITES)
 
 
@@ -106,7 +108,7 @@ def test_a_reply_read_from_disc_says_what_was_written_and_names_the_instruction(
     written = answer_to(project)
     write_answer(tmp_path / "answer", written)
     grid = AnsweringGrid(SITES, tmp_path / "answer")
-    instruction = instruct(project, fresh_global_state(project))
+    instruction = instruct(project, fresh_global_state(project), LedgerHeads(tmp_path))
     node = next(iter(grid.get_node_ids()))
     (reply,) = grid.send_and_receive([Message(instruction.to_records(), node, "train")])
     read = Answer.from_records(reply.content)

@@ -41,6 +41,7 @@ from server import checkpoint
 from server.checkpoint import load_last_checkpoint
 from server.cohort import exchange
 from server.evaluation import Evaluator
+from server.ledgers import LedgerHeads
 from server.report.records import RunRecord, SiteRound, read_rounds, read_run
 from server.rounds import collect
 from simulations.cli import main
@@ -330,7 +331,7 @@ def test_below_the_quorum_the_round_fails_its_checkpoint_stays_and_resuming_heal
 
 
 def test_an_answer_that_was_tampered_with_is_refused_and_leaves_no_trace(
-    place: Place, project: Project
+    place: Place, project: Project, tmp_path: Path
 ) -> None:
     def collected(tamper: bool) -> Any:
         app = ClientApp()
@@ -348,7 +349,7 @@ def test_an_answer_that_was_tampered_with_is_refused_and_leaves_no_trace(
         nodes = {name: node_config(project, place.stores, name, place.bank) for name in SITES}
         grid = InProcessGrid(nodes, client_app=app)
         cohort = {node.name: node.node_id for node in grid.get_nodes()}
-        return collect(grid, cohort, first_instruction(project), project)
+        return collect(grid, cohort, first_instruction(project), project, LedgerHeads(tmp_path))
 
     tampered, absent = collected(True), collected(False)
     refused = next(site for site in tampered.sites if site.name == "west")
