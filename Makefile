@@ -1,7 +1,8 @@
 # One set of commands for people and for CI; each does its own set-up. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format lint types imports fast-tests slow-tests bundle lock clean
+.PHONY: help install demo test check format lint types imports fast-tests slow-tests slow-tests-of-one-process deployment-tests bundle \
+	lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -101,15 +102,21 @@ types: $(INSTALLED_DEV)
 imports: $(INSTALLED_DEV)
 	$(call step,import-linter,$(BIN)/lint-imports)
 
-fast-tests slow-tests: export OMP_NUM_THREADS := 1
+fast-tests slow-tests-of-one-process deployment-tests: export OMP_NUM_THREADS := 1
 
 # A module's tests stay in one process, which makes its fixtures once.
 fast-tests: $(INSTALLED_DEV)
 	$(call step,fast tests,$(BIN)/pytest -q -m 'not slow' -n $(WORKERS) --dist loadscope)
 
+slow-tests: slow-tests-of-one-process deployment-tests
+
+slow-tests-of-one-process: $(INSTALLED_DEV)
+	$(call step,slow tests,$(BIN)/pytest -q -m slow -n $(WORKERS) --dist loadscope --durations 15 \
+		--ignore-glob '*/test_deployment_*.py')
+
 # One at a time: a deployment is a dozen processes, and waits for them by the clock.
-slow-tests: $(INSTALLED_DEV)
-	$(call step,slow tests,$(BIN)/pytest -q -m slow --durations 10)
+deployment-tests: $(INSTALLED_DEV)
+	$(call step,deployment tests,$(BIN)/pytest -q -m slow --durations 5 tests/*/test_deployment_*.py)
 
 # From the folder that deployments build from, and away from the repository: the bundle is written to where we are.
 bundle: $(INSTALLED_DEV)
