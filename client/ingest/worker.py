@@ -141,5 +141,5 @@ def _answer(read: Callable[[Path], T], path: Path) -> bytes:
         return write_answer(read(path))
     except MemoryError:
         os._exit(OUT_OF_MEMORY)
-    except Exception:  # what a reader does not expect is the file's doing
+    except BaseException:  # the file's doing; a panic of a decoder in Rust is no Exception
         return write_answer(Reason.DECODER_CRASHED)

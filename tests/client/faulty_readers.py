@@ -26,6 +26,8 @@ def read(path: Path) -> str:
             os._exit(0)
         case "raise":
             raise ValueError("of a file")
+        case "panic":
+            raise BaseException("as decoders in Rust do")
         case "deep":
             sys.setrecursionlimit(1 << 30)
             descend()

@@ -28,6 +28,7 @@ FAULTS = {
     "abort": Reason.DECODER_CRASHED,
     "exit": Reason.DECODER_CRASHED,
     "raise": Reason.DECODER_CRASHED,
+    "panic": Reason.DECODER_CRASHED,
     "deep": Reason.DECODER_CRASHED,
     "memory": Reason.DECODER_OUT_OF_MEMORY,
     "killed": Reason.DECODER_OUT_OF_MEMORY,
