@@ -34,6 +34,9 @@ class Reason(StrEnum):
     DECODER_CRASHED = "decoder_crashed"  # the decoder took its process with it
     DECODER_OUT_OF_MEMORY = "decoder_out_of_memory"  # it asked for more than any image needs
     DECODER_TIMED_OUT = "decoder_timed_out"  # it did not come to an end
+    BURNED_IN_TEXT = (
+        "burned_in_text"  # text in the pixels, and the spec says to reject it, or it was not found
+    )
     DUPLICATE_INSTANCE = "duplicate_instance"  # this SOPInstanceUID came before, in sorted order of paths
     CONFLICTING_INSTANCE = "conflicting_instance"  # so it did, with other pixels or of another patient
 

@@ -4,10 +4,12 @@ Every function returns float32 in [0, 1], 0 black and 1 white, unless its docstr
 here knows a file format.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from common.imaging.preparation import WindowName
 
@@ -25,10 +27,7 @@ CT_WINDOWS: dict[WindowName, tuple[float, float]] = {
 }
 """Centre and width in Hounsfield units, as read every day."""
 
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue. Source: ITU-R BT.601."""
-
-MAX_SAMPLES = 1 << 20
+MAX_SAMPLES = 1 << 18
 """Percentiles are estimated from at most about so many evenly spaced pixels."""
 
 
@@ -60,11 +59,22 @@ def window(values: Values, *, center: float, width: float, function: WindowFunct
     return np.clip(shifted, 0, 1, out=shifted)
 
 
-def percentile_window(values: Values, *, low: float = 0.5, high: float = 99.5) -> Grey:
-    """Map the `low` to the `high` percentile to grey; an image of one value is black."""
-    step = max(1, int(np.ceil((values.size / MAX_SAMPLES) ** 0.5)))
-    black, white = (float(end) for end in np.percentile(values[::step, ::step], (low, high)))
-    return stretch(values, black=black, white=white)
+def percentile_ends(
+    values: Values, meaning: Callable[[Values], Values] | None = None, *, low: float = 0.5, high: float = 99.5
+) -> tuple[float, float]:
+    """Find the `low` and the `high` percentile of an array's finite values, after `meaning` if given.
+
+    Exact up to MAX_SAMPLES values, of that many evenly spaced ones beyond.
+    """
+    if values.ndim == 2:
+        step = max(1, int(np.ceil((values.size / MAX_SAMPLES) ** 0.5)))
+        sample = values[::step, ::step]
+    else:
+        sample = values[:: max(1, -(-values.size // MAX_SAMPLES))]
+    known = sample if meaning is None else meaning(sample)
+    finite = known[np.isfinite(known)] if known.dtype.kind == "f" else known
+    black, white = np.percentile(finite, (low, high))
+    return float(black), float(white)
 
 
 def stretch(values: Values, *, black: float, white: float) -> Grey:
@@ -87,10 +97,16 @@ def look_up(values: Values, *, table: Values, first: int) -> Values:
     return replaced
 
 
-def luminance(colour: Values, *, white: float) -> Grey:
-    """(H, W, 3) red, green, blue in 0..`white` to (H, W) grey."""
-    grey = colour.astype(np.float32) @ np.asarray(LUMA, np.float32)
-    return stretch(grey, black=0, white=white)
+def luminance(colour: Values, *, bits: int) -> npt.NDArray[np.uint8]:
+    """(H, W, 3) red, green, blue of `bits` bits to (H, W) grey in 0..255. Source: ITU-R BT.601."""
+    eight = (
+        colour
+        if bits == 8
+        else np.right_shift(colour, bits - 8)
+        if bits > 8
+        else colour * (255 // (2**bits - 1))
+    )
+    return np.asarray(Image.fromarray(np.ascontiguousarray(eight, np.uint8)).convert("L"))
 
 
 def invert(grey: Grey) -> Grey:

@@ -17,6 +17,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    JPEGLSLossless,
     RLELossless,
 )
 
@@ -27,7 +28,7 @@ NATIVE = (
     ExplicitVRBigEndian,
     DeflatedExplicitVRLittleEndian,
 )
-SYNTAXES = (*NATIVE, RLELossless, JPEG2000Lossless, JPEGBaseline8Bit)
+SYNTAXES = (*NATIVE, RLELossless, JPEG2000Lossless, JPEGLSLossless, JPEGBaseline8Bit)
 REPORT_HEADER = ("accession_number", "patient_id", "study_date", "sop_instance_uids", "report")
 
 
@@ -79,7 +80,7 @@ def _put_pixels(made: Dataset, pixels: np.ndarray, syntax: str) -> None:
         Image.fromarray(pixels).save(stream, "JPEG", quality=98)
         made.PixelData = encapsulate([stream.getvalue()])
         made["PixelData"].VR = "OB"
-    elif syntax in (RLELossless, JPEG2000Lossless):
+    elif syntax in (RLELossless, JPEG2000Lossless, JPEGLSLossless):
         made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         made.compress(syntax, generate_instance_uid=False)
 

@@ -1,3 +1,5 @@
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,14 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 
-from common.imaging.geometry import square_resize
+from common.imaging.geometry import Turn, square_resize
 from common.imaging.intensity import (
     WindowFunction,
     invert,
     is_window,
     look_up,
     luminance,
-    percentile_window,
+    percentile_ends,
     quantise,
     stretch,
     window,
@@ -67,20 +69,27 @@ def test_impossible_widths_are_no_windows() -> None:
 
 def test_percentiles_ignore_the_rare_extremes() -> None:
     values = np.arange(10_000.0).reshape(100, 100)
-    values[0, 0], values[0, 1] = -1e9, 1e9
-    assert percentile_window(values)[50, 0] == pytest.approx(0.5, abs=0.01)
+    values[0, 0], values[0, 1], values[0, 2] = -1e9, 1e9, np.nan
+    assert_allclose(percentile_ends(values), (50, 9950), atol=2)
 
 
 def test_percentiles_of_a_large_image_are_those_of_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(0).normal(size=(400, 400))
-    exact = percentile_window(values)
+    exact = percentile_ends(values)
     monkeypatch.setattr("common.imaging.intensity.MAX_SAMPLES", 40_000)
-    assert_allclose(percentile_window(values), exact, atol=0.03)
+    assert_allclose(percentile_ends(values), exact, atol=0.1)
+    assert_allclose(percentile_ends(values.ravel()), exact, atol=0.1)
+
+
+def test_percentiles_are_those_of_what_the_values_mean() -> None:
+    values = np.arange(101).reshape(1, 101)
+    assert_allclose(percentile_ends(values, lambda some: 1000.0 - 2 * some), (801, 999))
 
 
 @given(st.floats(-1e6, 1e6), st.integers(1, 5))
 def test_an_image_of_one_value_is_black(value: float, side: int) -> None:
-    assert_array_equal(percentile_window(np.full((side, side), value)), 0)
+    black, white = percentile_ends(np.full((side, side), value))
+    assert_array_equal(stretch(np.full((side, side), value), black=black, white=white), 0)
 
 
 def test_stretching_is_straight_between_its_ends() -> None:
@@ -102,45 +111,63 @@ def test_values_outside_a_table_take_its_ends() -> None:
     assert seen.tolist() == [[10, 10, 20, 30, 30]]
 
 
-def test_white_has_the_luminance_of_white() -> None:
-    assert_allclose(luminance(np.full((2, 2, 3), 4095), white=4095), 1, atol=1e-6)
+@pytest.mark.parametrize(("bits", "white"), [(1, 1), (8, 255), (12, 4095), (16, 65535)])
+def test_white_has_the_luminance_of_white(bits: int, white: int) -> None:
+    assert_array_equal(luminance(np.full((2, 2, 3), white, np.uint16), bits=bits), 255)
 
 
-@given(greys, st.integers(16, 64))
-def test_a_square_is_the_size_asked_for_and_in_range(grey: np.ndarray, size: int) -> None:
+def test_colours_have_the_luminance_of_the_television_s_standard() -> None:
+    assert_array_equal(luminance(255 * np.eye(3, dtype=np.uint8)[None], bits=8), [[76, 150, 29]])
+
+
+pictures = arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40)))
+turns = st.builds(Turn, st.booleans(), st.booleans(), st.booleans())
+
+
+@given(pictures, st.integers(16, 64))
+def test_a_square_is_the_size_asked_for(grey: np.ndarray, size: int) -> None:
     square = square_resize(grey, size)
     assert square.shape == (size, size)
-    assert square.dtype == np.float32
-    assert square.min() >= 0
-    assert square.max() <= 1
+    assert square.dtype == np.uint8
 
 
-@given(st.integers(1, 60), st.integers(1, 60), st.integers(16, 64))
-def test_the_proportions_stay_and_the_rest_is_black(height: int, width: int, size: int) -> None:
-    square = square_resize(np.ones((height, width), np.float32), size)
-    rows, columns = (square > 0.5).any(1).sum(), (square > 0.5).any(0).sum()
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(16, 64), st.sampled_from([0.5, 1.0, 3.0]))
+def test_the_proportions_stay_and_the_rest_is_black(
+    height: int, width: int, size: int, aspect: float
+) -> None:
+    square = square_resize(np.full((height, width), 255, np.uint8), size, pixel_aspect=aspect)
+    rows, columns = (square > 127).any(1).sum(), (square > 127).any(0).sum()
     assert max(rows, columns) == size
-    assert rows == max(1, round(height * size / max(height, width)))
-    assert columns == max(1, round(width * size / max(height, width)))
-    assert_allclose(square[square > 0], 1, atol=1e-5)
-    top, left = np.argwhere(square > 0.5).min(0)
+    scale = size / max(height * aspect, width)
+    assert rows == max(1, round(height * aspect * scale))
+    assert columns == max(1, round(width * scale))
+    assert_array_equal(square[square > 0], 255)
+    top, left = np.argwhere(square > 127).min(0)
     assert abs(2 * top + rows - size) <= 1
     assert abs(2 * left + columns - size) <= 1
 
 
-@given(greys)
-def test_resizing_commutes_with_mirroring(grey: np.ndarray) -> None:
-    side = max(grey.shape)
-    square = np.zeros((side, side), np.float32)
-    square[: grey.shape[0], : grey.shape[1]] = grey
-    assert_allclose(square_resize(square[:, ::-1], 20), square_resize(square, 20)[:, ::-1], atol=1e-5)
-
-
 def test_a_fine_pattern_becomes_its_mean() -> None:
-    checks = (np.indices((256, 256)).sum(0) % 2).astype(np.float32)
-    assert_allclose(square_resize(checks, 32)[2:-2, 2:-2], 0.5, atol=0.01)
+    checks = (255 * (np.indices((256, 256)).sum(0) % 2)).astype(np.uint8)
+    assert_allclose(square_resize(checks, 32)[2:-2, 2:-2], 127.5, atol=3)
 
 
 def test_an_image_that_fits_is_left_alone() -> None:
-    grey = np.random.default_rng(0).random((32, 32), np.float32)
+    grey = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
     assert_array_equal(square_resize(grey, 32), grey)
+
+
+def test_there_are_eight_turns_and_each_is_another() -> None:
+    phantom = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    seen = {
+        turned.tobytes() + bytes(turned.shape)
+        for transpose, columns, rows in product((False, True), repeat=3)
+        if (turned := Turn(transpose, columns, rows)(phantom)).size
+    }
+    assert len(seen) == 8
+
+
+@given(turns, pictures)
+def test_a_turn_moves_pixels_and_changes_none(turn: Turn, grey: np.ndarray) -> None:
+    assert_array_equal(np.sort(turn(grey), axis=None), np.sort(grey, axis=None))
+    assert turn(grey).shape == (grey.shape[::-1] if turn.transpose else grey.shape)

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
 
 from client.ingest.deidentify import NOBODY_NAMED, Identifiers
 from client.ingest.deidentify.headers import identifiers_of
+from client.ingest.images.elements import text_of
 from client.ingest.rejected import Reason
 
 RADIOGRAPHS = frozenset({"CR", "DX", "MG", "RF", "RG", "XA", "PX", "IO"})
@@ -73,11 +73,3 @@ def header_of(dataset: Dataset) -> Header | Reason:
     if not header.instance_uid:
         return Reason.NO_INSTANCE
     return header if header.study_uid or header.accession else Reason.NO_STUDY
-
-
-def text_of(dataset: Dataset, keyword: str) -> str:
-    """Read an element as text without its padding; "" where it is absent."""
-    value = dataset.get(keyword)
-    if isinstance(value, MultiValue):
-        value = "\\".join(str(part) for part in value)
-    return str(value if value is not None else "").strip(" \t\r\n\0")

@@ -1,12 +1,20 @@
 """What reading an image file gives: who it shows, its prepared frames, and what was noticed on the way."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from client.ingest.images.header import Header
-from common.imaging.marks import Marks
+from client.ingest.images.header import RADIOGRAPHS, Header
+from client.ingest.images.lettering import CONTRAST, Box, find_lettering
+from client.ingest.rejected import Reason
+from common.imaging.geometry import UNTURNED, Bytes, Turn, fitted_shape, square_resize
+from common.imaging.marks import BurnedInVerdict, Marks, OrientationSource, WindowSource
+from common.imaging.preparation import Preparation
+
+NEGATIVE_BORDER = 0.2
+"""By which part of the whole range the border of a negative radiograph is brighter than its middle."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +29,36 @@ class Picture:
     marks: Marks
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """A frame in full size, as it is stored."""
+
+    channels: tuple[Bytes, ...]
+    """One (H, W) picture in grey, or one for each CT window of the preparation."""
+    source_shape: tuple[int, int]
+    """Rows and columns in the file."""
+    window: WindowSource
+    turn: Turn = UNTURNED
+    """What makes it stand as it is usually shown."""
+    pixel_aspect: float = 1.0
+    """Height of a pixel over its width."""
+    orientation: OrientationSource = "unknown"
+    padding_share: float = 0.0
+    """Share of the frame that the file calls padding."""
+
+
+@dataclass(frozen=True)
+class TextClaim:
+    """What a file gives us to know about text in its pixels."""
+
+    looks: bool
+    """It is of a kind that often holds text, so we look for some."""
+    says: bool = False
+    """Its header says that the text names the patient."""
+    picture: tuple[Box, ...] = ()
+    """Where the picture is, as far as the header tells; () where it does not."""
+
+
 def frame_numbers(total: int, wanted: int, *, key: int | None = None) -> tuple[int, ...]:
     """Choose frames of a file: one gives `key` or the middle, more the middles of so many equal parts.
 
@@ -33,3 +71,91 @@ def frame_numbers(total: int, wanted: int, *, key: int | None = None) -> tuple[i
         return (key,)
     parts = min(wanted, total)
     return tuple((2 * part + 1) * total // (2 * parts) for part in range(parts))
+
+
+def prepare(
+    header: Header,
+    drawings: Sequence[Drawing],
+    numbers: tuple[int, ...],
+    preparation: Preparation,
+    *,
+    source_frames: int,
+    text: TextClaim,
+) -> Picture | Reason:
+    """Bring the drawn frames of a file into the form of the store, or refuse them for the text they hold."""
+    hidden, verdict = _burned_in(drawings, preparation, text)
+    refused = {"keep": (), "mask": ("flagged",), "reject": ("flagged", "found")}
+    if verdict in refused[preparation.burned_in]:
+        return Reason.BURNED_IN_TEXT
+    frames = np.stack([_squares(drawing, hidden, preparation) for drawing in drawings])
+    first, size = drawings[0], preparation.image_size
+    upright = first.turn(first.channels[0])
+    rows, columns = fitted_shape(upright.shape, size, pixel_aspect=_upright_aspect(first))
+    marks = Marks(
+        source_rows=first.source_shape[0],
+        source_columns=first.source_shape[1],
+        source_frames=source_frames,
+        window=first.window,
+        orientation=first.orientation,
+        turned=first.turn != UNTURNED,
+        burned_in=verdict,
+        inverted_suspect=header.modality in RADIOGRAPHS and _looks_negative(frames[0, 0], rows, columns),
+        padding_share=1 - (1 - first.padding_share) * rows * columns / size**2,
+    )
+    return Picture(header, frames, numbers, marks)
+
+
+def _burned_in(
+    drawings: Sequence[Drawing], preparation: Preparation, text: TextClaim
+) -> tuple[npt.NDArray[np.bool_] | None, BurnedInVerdict]:
+    """Where to paint, (H, W), and what is known: text stands in the same place in all frames."""
+    if preparation.burned_in == "keep" or not (text.looks or text.says):
+        return None, "flagged" if text.says else "none"
+    hidden = np.zeros(drawings[0].channels[0].shape, np.bool_)
+    for drawing in drawings:
+        for box in find_lettering(drawing.channels[0]):
+            hidden[box.top : box.bottom, box.left : box.right] = True
+    if preparation.burned_in == "mask":
+        hidden |= _beside(text.picture, drawings)
+    if not hidden.any():
+        return None, "flagged" if text.says else "none"
+    return hidden, "masked" if preparation.burned_in == "mask" else "found"
+
+
+def _beside(picture: Sequence[Box], drawings: Sequence[Drawing]) -> npt.NDArray[np.bool_]:
+    """What lies outside of the picture, (H, W), if there is anything to be seen."""
+    beside = np.full(drawings[0].channels[0].shape, bool(picture))
+    for box in picture:
+        beside[box.top : box.bottom, box.left : box.right] = False
+    brightest = max((int(drawing.channels[0][beside].max(initial=0)) for drawing in drawings), default=0)
+    return beside if brightest > CONTRAST else np.zeros_like(beside)
+
+
+def _squares(drawing: Drawing, hidden: npt.NDArray[np.bool_] | None, preparation: Preparation) -> Bytes:
+    """(C, S, S)."""
+    squares = [
+        square_resize(
+            drawing.turn(channel if hidden is None else np.where(hidden, np.uint8(0), channel)),
+            preparation.image_size,
+            pixel_aspect=_upright_aspect(drawing),
+        )
+        for channel in drawing.channels
+    ]
+    return np.stack(squares if len(squares) == preparation.channels else squares * preparation.channels)
+
+
+def _upright_aspect(drawing: Drawing) -> float:
+    return 1 / drawing.pixel_aspect if drawing.turn.transpose else drawing.pixel_aspect
+
+
+def _looks_negative(square: Bytes, rows: int, columns: int) -> bool:
+    """Compare the border of a fitted radiograph, an eighth on either side, with its middle half."""
+    size = len(square)
+    top, left = (size - rows) // 2, (size - columns) // 2
+    shown = square[top : top + rows, left : left + columns].astype(np.float32)
+    side = max(1, columns // 8)
+    border = np.concatenate([shown[:, :side], shown[:, -side:]]).mean()
+    middle = shown[
+        rows // 4 : max(rows // 4 + 1, 3 * rows // 4), columns // 4 : columns - columns // 4
+    ].mean()
+    return bool(border - middle > NEGATIVE_BORDER * 255)
