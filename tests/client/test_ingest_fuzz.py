@@ -11,6 +11,7 @@ from fuzz import PREPARATIONS, damaged_image, damaged_report, run, whole_with_ta
 
 from client.ingest.images import read_images
 from client.ingest.rejected import Reason
+from client.ingest.reports import open_reports
 
 SEED = int(os.environ.get("FEDVLP_FUZZ_SEED", "0"))
 USUAL_FILES = {"image": 1500, "report": 600}
@@ -40,3 +41,12 @@ def test_a_sequence_that_never_ends_is_a_truncated_file_not_an_unreadable_one(tm
     path = tmp_path / "endless.dcm"
     path.write_bytes(whole[:length] + b"\xff\xff\xff\xff" + whole[length + 4 :])
     assert read_images(path, PREPARATIONS[0]) is Reason.TRUNCATED
+
+
+def test_a_report_whose_class_has_the_type_of_a_number_is_malformed(tmp_path: Path) -> None:
+    whole = whole_with_tables()
+    place = whole.index(b"\x08\x00\x16\x00UI") + 4
+    path = tmp_path / "report.dcm"
+    path.write_bytes(whole[:place] + b"FD" + whole[place + 2 :])
+    opened = open_reports(path, format_name="sr")
+    assert [refusal.reason for refusal in opened.refusals] == [Reason.MALFORMED_REPORT]

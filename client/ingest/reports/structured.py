@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
@@ -62,7 +62,7 @@ LANGUAGE = "121049"
 
 _BROKEN = (
     *(InvalidDicomError, AttributeError, EOFError, IndexError, KeyError, NotImplementedError, OverflowError),
-    *(TypeError, ValueError, struct.error, zlib.error),
+    *(TypeError, ValueError, BytesLengthException, struct.error, zlib.error),
 )
 """What pydicom raises of elements that are not what their tag says."""
 
