@@ -134,7 +134,7 @@ def ingest_command(
             target,
             pseudonyms,
             workers=workers or _cores(),
-            after_file=lambda read: advance(1, "" if read else "known"),
+            after_file=lambda read: advance(1, "" if read else "unchanged"),
         )
     if as_json:
         document = {"store": str(store), "digest": Store(store).digest(), "files_read": done.num_read}

@@ -3,8 +3,6 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
-from operator import or_
 
 from client.ingest.deidentify import Identifiers, scrub
 from client.ingest.images.header import Header, Patient
@@ -22,6 +20,10 @@ from common.text.sections import (
 
 SECTION_NAMES = frozenset({*HEADERS, PREAMBLE, REPORT})
 """Sections a store may name; any other title could be an identifier, so it becomes part of the text."""
+
+
+MOST_RECORDS = 500
+"""Different headers and records of one person."""
 
 
 @dataclass(frozen=True)
@@ -42,39 +44,46 @@ def read_texts(images: Sequence[Header], reports: Sequence[Report], pairing: Pai
     """Scrub all reports that enter the store, before their sections are taken.
 
     A report loses whatever the headers of its patient's images and the records of its patient's reports say:
-    the report of one study often tells of another.
+    the report of one study often tells of another. Where a patient has more of these than a person can have,
+    the number stands for nobody in particular, and the report loses what its own images and record say.
     """
-    patients = _patients(images, pairing)
-    known = _known(images, reports, patients)
+    known = _known(images, reports, pairing)
     counts: Counter[str] = Counter()
-    sections: list[Sections] = []
-    for number, report in enumerate(reports):
-        people = known[patients[number]] if number in patients else None
-        sections.append({} if people is None else _scrubbed(report, people, counts))
+    sections = [
+        _scrubbed(report, known[number], counts) if number in known else {}
+        for number, report in enumerate(reports)
+    ]
     return Texts(tuple(sections), dict(sorted(counts.items())))
 
 
-def _patients(images: Sequence[Header], pairing: Pairing) -> dict[int, Patient]:
-    """Whose each report is; those that were refused are nobody's."""
+def _known(images: Sequence[Header], reports: Sequence[Report], pairing: Pairing) -> dict[int, Identifiers]:
+    """What may stand in each report that has a place in the store."""
     patients = {alone.report: alone.patient for alone in pairing.unpaired}
+    own: defaultdict[int, dict[Identifiers, None]] = defaultdict(dict)
     for image, numbers in zip(images, pairing.reports_of, strict=True):
         patients |= dict.fromkeys(numbers, image.patient)
-    return patients
-
-
-def _known(
-    images: Sequence[Header], reports: Sequence[Report], patients: Mapping[int, Patient]
-) -> dict[Patient, Identifiers]:
-    """What is known of each patient who has a report."""
-    found: defaultdict[Patient, dict[Identifiers, None]] = defaultdict(dict)
+        for number in numbers:
+            own[number] |= _told_by(image)
+    of_patient: defaultdict[Patient, dict[Identifiers, None]] = defaultdict(dict)
     for number, patient in patients.items():
-        found[patient][reports[number].known()] = None
+        own[number][reports[number].known()] = None
+        of_patient[patient][reports[number].known()] = None
     for image in images:
-        if image.patient in found:
-            # By a table or by folders, a file may be somebody's whom its own header does not name.
-            own = Identifiers(ids=(image.patient_id, image.accession, image.study_uid))
-            found[image.patient] |= {image.identifiers: None, own: None}
-    return {patient: reduce(or_, several) for patient, several in found.items()}
+        if image.patient in of_patient:
+            of_patient[image.patient] |= _told_by(image)
+    united = {
+        patient: Identifiers.united(told) for patient, told in of_patient.items() if len(told) <= MOST_RECORDS
+    }
+    return {
+        number: united[patient] if patient in united else Identifiers.united(own[number])
+        for number, patient in patients.items()
+    }
+
+
+def _told_by(image: Header) -> dict[Identifiers, None]:
+    # By a table or by folders, a file may be somebody's whom its own header does not name.
+    numbers = Identifiers(ids=(image.patient_id, image.accession, image.study_uid))
+    return {image.identifiers: None, numbers: None}
 
 
 def _scrubbed(report: Report, people: Identifiers, counts: Counter[str]) -> Sections:

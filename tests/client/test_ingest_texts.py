@@ -49,6 +49,15 @@ def test_a_report_loses_what_other_studies_of_its_patient_tell() -> None:
     ]
 
 
+def test_a_number_of_thousands_of_people_keeps_no_report_waiting() -> None:
+    images = [image(str(number), f"A{number}", ids=(f"STUDY-{number}",)) for number in range(2000)]
+    images[7] = image("7", "A7", names=("Quillfeather^Ida",))
+    reports = [report("Quillfeather, clear.", accession=f"A{number}") for number in range(2000)]
+    found = texts(images, reports).sections
+    assert found[7] == {"report": "[NAME], clear."}
+    assert found[9] == {"report": "Quillfeather, clear."}
+
+
 def test_each_section_that_the_source_makes_is_scrubbed_and_no_strange_title_is_kept() -> None:
     divided = report("", findings="Mr Quillfeather is well.", **{"notes on quillfeather": "None."})
     assert texts([image("1", "A1", names=("Quillfeather^Ida",))], [divided]).sections == (

@@ -1,10 +1,10 @@
 """What the headers of a study tell about its people, and the ways in which a report may spell it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import permutations
+from itertools import chain, permutations
 
 from client.ingest.deidentify.lexicon import familiar, ordinary
 from client.ingest.deidentify.page import Page, fold
@@ -58,12 +58,13 @@ class Identifiers:
 
     def __or__(self, other: "Identifiers") -> "Identifiers":
         """Unite two studies' identifiers, each once."""
-        return Identifiers(
-            *(
-                tuple(dict.fromkeys((*mine, *theirs)))
-                for mine, theirs in zip(self._all(), other._all(), strict=True)
-            )
-        )
+        return Identifiers.united([self, other])
+
+    @classmethod
+    def united(cls, several: Iterable["Identifiers"]) -> "Identifiers":
+        """Everything that `several` hold, each once, in their order."""
+        fields = zip(*(one._all() for one in several), strict=True)
+        return cls(*(tuple(dict.fromkeys(chain.from_iterable(values))) for values in fields))
 
     def _all(self) -> tuple[tuple[str, ...], ...]:
         return self.names, self.ids, self.dates, self.birth_dates, self.institutions
