@@ -18,7 +18,7 @@ from client.ingest.quality import require_quality
 from client.protection import Protection, Receipt, protect
 from common.data.batch import Batch
 from common.data.batches import Batches, fixed_batches
-from common.data.corpus import read_corpus, reader_of
+from common.data.corpus import read_corpus, reading_of
 from common.errors import ConfigurationError, InputRefusedError, IntegrityError
 from common.messages import Answer, Instruction
 from common.model.vlp import VLPModel
@@ -91,8 +91,8 @@ def _open_site(
     store = Store(Path(store_folder))
     store.verify()
     spec, preparation = project.spec, project.spec.preparation
-    reader = reader_of(spec)
-    private = read_corpus(store, "train", project.tokenizer, preparation=preparation, reader=reader)
+    reading = reading_of(spec)
+    private = read_corpus(store, "train", project.tokenizer, preparation=preparation, reading=reading)
     if not len(private):
         raise InputRefusedError(f"store {store.name} has no training rows", outward="no training rows")
     require_quality(store, spec.data.quality)
@@ -100,9 +100,9 @@ def _open_site(
     anchors = (
         None
         if bank is None
-        else read_corpus(bank, None, project.tokenizer, preparation=preparation, reader=reader)
+        else read_corpus(bank, None, project.tokenizer, preparation=preparation, reading=reading)
     )
-    held_out = read_corpus(store, "validation", project.tokenizer, preparation=preparation, reader=reader)
+    held_out = read_corpus(store, "validation", project.tokenizer, preparation=preparation, reading=reading)
     batches = Batches(spec, project.tokenizer, private, anchors, name)
     return Site(
         name=name,

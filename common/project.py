@@ -39,7 +39,7 @@ class ProjectManifest(BaseModel):
     spec_sha256: str
     tokenizer_sha256: str
     bank_sha256: str | None
-    """Digest of the public bank's store; None when the spec mixes in no anchors."""
+    """Digest of the public bank's store; None when the spec uses none."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Project:
         return answer_bytes(self.layout.num_coordinates, self.spec.objectives.names, self.profile)
 
     def open_bank(self, folder: Path | None) -> Store | None:
-        """The public bank, if the spec mixes in anchors.
+        """The public bank, if the spec uses one.
 
         Raises:
             ConfigurationError: the spec needs a bank and `folder` is None.
@@ -87,7 +87,7 @@ class Project:
         if self.manifest.bank_sha256 is None:
             return None
         if folder is None:
-            raise ConfigurationError("this project mixes in anchors of a public bank: give its store")
+            raise ConfigurationError("this project uses a public bank: give its store")
         bank = Store(folder)
         bank.verify()
         if bank.digest() != self.manifest.bank_sha256:
@@ -108,10 +108,10 @@ def create_project(folder: Path, spec: Spec, *, sites: list[str], bank: Store | 
     """
     _require_sites(spec, sites)
     require_private(spec, sites)
-    if spec.data.anchor_pairs and bank is None:
+    if spec.data.needs_bank and bank is None:
         raise ConfigurationError(
-            f"data.anchor_pairs = {spec.data.anchor_pairs} needs a public bank: "
-            "give --bank STORE or set it to 0"
+            f"the spec (data.anchor_pairs = {spec.data.anchor_pairs}, data.public_negatives = "
+            f"{spec.data.public_negatives}) needs a public bank: give --bank STORE or set both to 0"
         )
     public = [] if bank is None else [training_text(sections) for sections in bank.sections()]
     tokenizer = train_tokenizer(
@@ -125,7 +125,7 @@ def create_project(folder: Path, spec: Spec, *, sites: list[str], bank: Store | 
         sites=tuple(sorted(sites)),
         spec_sha256=spec.digest(),
         tokenizer_sha256=_sha256((folder / TOKENIZER).read_bytes()),
-        bank_sha256=bank.digest() if bank is not None and spec.data.anchor_pairs else None,
+        bank_sha256=bank.digest() if bank is not None and spec.data.needs_bank else None,
     )
     write_whole(folder / MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
     return open_project(folder)

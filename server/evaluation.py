@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from common.data.batches import grey_values, lay_out
 from common.data.corpus import Corpus, read_corpus
+from common.data.layout import grey_values, lay_out
 from common.evaluation.metrics import Estimate, Floats, auroc
 from common.evaluation.retrieval import Retrieval, retrieval
 from common.evaluation.zero_shot import NOT_LABELLED, ZeroShotTask, evaluate_zero_shot, zero_shot_scores

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.data.batches import Batches
-from common.data.corpus import Corpus, pool, read_corpus, reader_of
+from common.data.corpus import Corpus, pool, read_corpus, reading_of
 from common.project import Project, open_project, weights_of
 from common.store import Split, Store
 from common.training.trainer import train
@@ -96,10 +96,10 @@ def federated_record(run: RunRecord, rounds: tuple[RoundRecord, ...], *, local_s
 
 
 def _batches(baseline: Baseline, project: Project) -> Batches:
-    preparation, reader = project.spec.preparation, reader_of(project.spec)
+    preparation, reading = project.spec.preparation, reading_of(project.spec)
 
     def read(store: Store, split: Split | None) -> Corpus:
-        return read_corpus(store, split, project.tokenizer, preparation=preparation, reader=reader)
+        return read_corpus(store, split, project.tokenizer, preparation=preparation, reading=reading)
 
     if baseline.site is None:
         private = pool([read(Store(folder), "train") for _, folder in sorted(baseline.stores.items())])

@@ -1,10 +1,10 @@
 """From a corpus to the batches of one hospital: private pairs, public anchors, masks, all by seed and step.
 
-Shapes: B rows, C channels, S pixels a side, T word pieces, N patches, K visible ones.
+Shapes: B rows, P public pairs, C channels, S pixels a side.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,14 +13,16 @@ import torch
 from torch import Tensor
 
 from common.data.augment import augment
-from common.data.batch import Batch
-from common.data.corpus import Corpus, Pieces, pool
+from common.data.batch import Batch, PublicPairs, SecondViews
+from common.data.corpus import Corpus, pool
+from common.data.layout import Shown, build_batch, grey_values, read_reports
 from common.data.sampling import rows_at
-from common.model.encoders import patch_pixels
 from common.seeds import generator
 from common.spec.run import Spec
-from common.text.entities import entity_reader
-from common.text.tokenizer import CLS, PAD, SEP, ReportTokenizer, mask_tokens
+from common.text.tokenizer import ReportTokenizer
+
+LONGEST_SNIPPET = 3
+"""Sentences of a snippet at most."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Batches:
     tokenizer: ReportTokenizer
     private: Corpus
     anchors: Corpus | None
-    """The public bank, the same at every site; None when the spec mixes in no anchors."""
+    """The public bank, the same at every site; None when the spec uses none."""
     site: str
     """Names the random streams; two hospitals with the same rows still see them in different orders."""
 
@@ -45,10 +47,23 @@ class Batches:
         chance = generator(self.spec.seed, "batch", self.site, step)
         private = self._draw(self.private, step, self.private_rows, self.site)
         if self.anchors is None or not self.spec.data.anchor_pairs:
-            return self._assemble(self.private, private, chance)
-        public = self._draw(self.anchors, step, self.spec.data.anchor_pairs, f"anchors of {self.site}")
-        rows = np.concatenate([private, public + len(self.private)])
-        return self._assemble(self._all_rows, rows, chance)
+            batch = self._assemble(self.private, private, chance)
+        else:
+            public = self._draw(self.anchors, step, self.spec.data.anchor_pairs, f"anchors of {self.site}")
+            rows = np.concatenate([private, public + len(self.private)])
+            batch = self._assemble(self._all_rows, rows, chance)
+        return replace(batch, public=self.public_at(step)) if self.spec.data.public_negatives else batch
+
+    def public_at(self, step: int) -> PublicPairs:
+        """What every private row of step `step` is told from: a function of the bank alone."""
+        assert self.anchors is not None
+        wanted = self.spec.data.public_negatives
+        complete = np.array([bool(report) for report in self.anchors.sentences]) & self.anchors.has_image
+        pairs = np.flatnonzero(complete)
+        drawn = rows_at(step * wanted, wanted, num_rows=len(pairs), seed=self.spec.seed, purpose="negatives")
+        rows = pairs[drawn]
+        tokens, mask = read_reports(self.spec, self.anchors, rows, whole_reports(self.anchors, rows))
+        return PublicPairs(grey_values(self.anchors.images(rows)), tokens, mask)
 
     def unit(self, rows: npt.NDArray[np.int64], chance: torch.Generator) -> Batch:
         """A batch of the private `rows` and, if the spec mixes in anchors, so many drawn by `chance`.
@@ -56,9 +71,14 @@ class Batches:
         A function of its arguments and of the public bank: no other private row has a part in it.
         """
         if self.anchors is None or not self.spec.data.anchor_pairs:
-            return self._assemble(self.private, rows, chance)
-        public = torch.randint(len(self.anchors), (self.spec.data.anchor_pairs,), generator=chance).numpy()
-        return self._assemble(self._all_rows, np.concatenate([rows, public + len(self.private)]), chance)
+            batch = self._assemble(self.private, rows, chance)
+        else:
+            drawn = torch.randint(len(self.anchors), (self.spec.data.anchor_pairs,), generator=chance)
+            every = np.concatenate([rows, drawn.numpy() + len(self.private)])
+            batch = self._assemble(self._all_rows, every, chance)
+        if not self.spec.data.public_negatives:
+            return batch
+        return replace(batch, public=self.public_at(int(torch.randint(2**31, (), generator=chance))))
 
     @cached_property
     def _all_rows(self) -> Corpus:
@@ -69,23 +89,81 @@ class Batches:
         return rows_at(step * count, count, num_rows=len(corpus), seed=self.spec.seed, purpose=purpose)
 
     def _assemble(self, corpus: Corpus, rows: npt.NDArray[np.int64], chance: torch.Generator) -> Batch:
-        images = grey_values(corpus.images(rows))
-        if self.spec.data.augment:
-            images = augment(images, chance)
-        shown = [self._sample_sentences(len(corpus.sentences[row]), chance) for row in rows]
-        return build_batch(self.spec, self.tokenizer, corpus, rows, images, shown, chance)
+        images = self._show(corpus, rows, chance)
+        shown = [self._sample(corpus, row, chance) for row in rows]
+        images, shown = self._mirror(corpus, rows, images, shown, chance)
+        batch = build_batch(self.spec, self.tokenizer, corpus, rows, images, shown, chance)
+        if self.spec.objectives.two_views is None:
+            return batch
+        return replace(batch, second=self._second_views(corpus, rows, chance))
 
-    def _sample_sentences(self, sentences: int, chance: torch.Generator) -> Sequence[int]:
-        """One sentence of the report, or all of them in a new order: their order says nothing."""
+    def _show(self, corpus: Corpus, rows: npt.NDArray[np.int64], chance: torch.Generator) -> Tensor:
+        images = grey_values(corpus.images(rows))
+        return augment(images, chance) if self.spec.data.augment else images
+
+    def _sample(self, corpus: Corpus, row: int, chance: torch.Generator) -> Shown:
+        """A sentence, a section, a snippet, or all sentences in a new order, which says nothing."""
+        sentences, data = len(corpus.sentences[row]), self.spec.data
         if sentences < 2:
-            return range(sentences)
+            return Shown(range(sentences))
         order: list[int] = torch.randperm(sentences, generator=chance).tolist()
-        alone = torch.rand((), generator=chance).item() < self.spec.data.sentence_share
-        return order[:1] if alone else order
+        lot = torch.rand((), generator=chance).item()
+        if lot < data.sentence_share:
+            return Shown(order[:1])
+        if lot < data.sentence_share + data.section_share:
+            assert corpus.sections is not None
+            section = corpus.sections[row]
+            return Shown([i for i in range(sentences) if section[i] == section[order[0]]])
+        if lot < data.sentence_share + data.section_share + data.snippet_share:
+            return Shown(range(order[0], min(order[0] + LONGEST_SNIPPET, sentences)))
+        return Shown(order)
+
+    def _mirror(
+        self,
+        corpus: Corpus,
+        rows: npt.NDArray[np.int64],
+        images: Tensor,
+        shown: list[Shown],
+        chance: torch.Generator,
+    ) -> tuple[Tensor, list[Shown]]:
+        """Mirror some rows, image and words together; one with a word that cannot be turned stays."""
+        if not self.spec.data.flip_share:
+            return images, shown
+        assert corpus.mirrored is not None
+        chosen = torch.rand(len(rows), generator=chance) < self.spec.data.flip_share
+        for slot, (row, part) in enumerate(zip(rows, shown, strict=True)):
+            chosen[slot] &= all(corpus.mirrored[row][i] is not None for i in part.sentences)
+        turned = torch.where(chosen[:, None, None, None], images.flip(-1), images)
+        return turned, [
+            replace(part, mirrored=bool(mirrored)) for part, mirrored in zip(shown, chosen, strict=True)
+        ]
+
+    def _second_views(
+        self, corpus: Corpus, rows: npt.NDArray[np.int64], chance: torch.Generator
+    ) -> SecondViews:
+        """Another image of each row's study if it has one, and a text of its report drawn anew."""
+        lots = torch.rand(len(rows), generator=chance)
+        others = np.array(
+            [self._sibling(corpus, row, lot) for row, lot in zip(rows, lots.tolist(), strict=True)]
+        )
+        images = self._show(corpus, others, chance)
+        tokens, mask = read_reports(
+            self.spec, corpus, rows, [self._sample(corpus, row, chance) for row in rows]
+        )
+        return SecondViews(images, tokens, mask)
+
+    def _sibling(self, corpus: Corpus, row: int, lot: float) -> int:
+        if not corpus.has_image[row]:
+            return row
+        others = [other for other in corpus.seen_of[int(corpus.study[row])] if other != row]
+        return int(others[int(lot * len(others))]) if others else row
 
 
 def fixed_batches(spec: Spec, tokenizer: ReportTokenizer, corpus: Corpus, *, purpose: str) -> list[Batch]:
-    """Every row of `corpus` once, in order, whole reports, no augmentation; masks by seed: for validation."""
+    """Every row of `corpus` once, in order, whole reports, no augmentation; masks by seed: for validation.
+
+    Objectives that need public pairs or second views are not validated: these belong to training alone.
+    """
     size = spec.data.batch_size
     parts = [np.arange(start, min(start + size, len(corpus))) for start in range(0, len(corpus), size)]
     return [
@@ -95,107 +173,13 @@ def fixed_batches(spec: Spec, tokenizer: ReportTokenizer, corpus: Corpus, *, pur
             corpus,
             rows,
             grey_values(corpus.images(rows)),
-            [range(len(corpus.sentences[row])) for row in rows],
+            whole_reports(corpus, rows),
             generator(spec.seed, purpose, part),
         )
         for part, rows in enumerate(parts)
     ]
 
 
-def build_batch(
-    spec: Spec,
-    tokenizer: ReportTokenizer,
-    corpus: Corpus,
-    rows: npt.NDArray[np.int64],
-    images: Tensor,
-    shown: Sequence[Sequence[int]],
-    chance: torch.Generator,
-) -> Batch:
-    """Lay `rows` out as tensors and draw the masks that the spec's objectives need.
-
-    Args:
-        spec: of the run.
-        tokenizer: the project's.
-        corpus: where the rows lie.
-        rows: (B,) which of them.
-        images: (B, C, S, S) what is seen of them.
-        shown: for each row its report's sentences, by number, in the order in which they are read.
-        chance: source of the masks.
-    """
-    read = [tuple(corpus.sentences[row][i] for i in order) for row, order in zip(rows, shown, strict=True)]
-    tokens, token_mask = lay_out(read, max_tokens=spec.model.text.max_tokens)
-    masked_image, masked_language = spec.objectives.masked_image, spec.objectives.masked_language
-    masked_images = shown_patches = masked_reports = masked_tokens = token_labels = None
-    if masked_image is not None:
-        masked_images = every_few(len(rows), masked_image.row_share)
-        shown_patches = visible_patches(spec, len(masked_images), masked_image.ratio, chance)
-    if masked_language is not None:
-        masked_reports = every_few(len(rows), masked_language.row_share)
-        masked_tokens, token_labels = mask_tokens(
-            tokens[masked_reports],
-            token_mask[masked_reports],
-            ratio=masked_language.ratio,
-            tokenizer=tokenizer,
-            generator=chance,
-        )
-    return Batch(
-        images=images,
-        has_image=torch.from_numpy(corpus.has_image[rows]),
-        tokens=tokens,
-        token_mask=token_mask,
-        has_text=torch.tensor([bool(report) for report in read]),
-        study=torch.from_numpy(corpus.study[rows]),
-        findings=_stated(corpus, rows, shown),
-        masked_images=masked_images,
-        visible_patches=shown_patches,
-        masked_reports=masked_reports,
-        masked_tokens=masked_tokens,
-        token_labels=token_labels,
-    )
-
-
-def _stated(corpus: Corpus, rows: npt.NDArray[np.int64], shown: Sequence[Sequence[int]]) -> Tensor | None:
-    """(B, F) what the shown sentences say is there; a whole report that names nothing says "normal study"."""
-    if corpus.findings is None:
-        return None
-    reader = entity_reader()
-    stated = torch.zeros(len(rows), reader.width, dtype=torch.bool)
-    for slot, (row, order) in enumerate(zip(rows, shown, strict=True)):
-        report = corpus.findings[row]
-        named = frozenset[int]().union(*(report[i] for i in order)) - {reader.normal}
-        if not named and report and len(order) == len(report) and reader.normal is not None:
-            named = frozenset([reader.normal])
-        stated[slot, list(named)] = True
-    return stated
-
-
-def lay_out(reports: Sequence[tuple[Pieces, ...]], *, max_tokens: int) -> tuple[Tensor, Tensor]:
-    """[CLS] sentence sentence ... [SEP], padded to the longest; a missing report is [CLS] [SEP].
-
-    Returns:
-        (B, T) int64 word pieces and their (B, T) bool mask, T <= max_tokens.
-    """
-    joined = [[piece for sentence in report for piece in sentence][: max_tokens - 2] for report in reports]
-    longest = max(len(report) for report in joined) + 2
-    tokens = torch.full((len(joined), longest), PAD, dtype=torch.int64)
-    for row, report in enumerate(joined):
-        tokens[row, : len(report) + 2] = torch.tensor([CLS, *report, SEP])
-    return tokens, tokens != PAD
-
-
-def grey_values(images: npt.NDArray[np.uint8]) -> Tensor:
-    """(B, C, S, S) uint8 -> the same as float32 in 0..1."""
-    return torch.from_numpy(images).float() / 255
-
-
-def every_few(rows: int, share: float) -> Tensor:
-    """(R,) indices spread evenly over `rows`, R = max(1, round(share * rows))."""
-    count = max(1, round(share * rows))
-    return torch.arange(count) * rows // count
-
-
-def visible_patches(spec: Spec, rows: int, ratio: float, chance: torch.Generator) -> Tensor:
-    """(B, K) a random choice of patches to see, ascending; K = round((1 - ratio) N) within 1..N - 1."""
-    total = (spec.model.image_size // patch_pixels(spec.model.image)) ** 2
-    seen = max(1, min(total - 1, round((1 - ratio) * total)))
-    return torch.rand(rows, total, generator=chance).argsort(dim=1)[:, :seen].sort(dim=1).values
+def whole_reports(corpus: Corpus, rows: npt.NDArray[np.int64]) -> Sequence[Shown]:
+    """All sentences of each row's report, in their order."""
+    return [Shown(range(len(corpus.sentences[row]))) for row in rows]

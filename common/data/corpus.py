@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from common.errors import InputRefusedError
 from common.imaging.preparation import Preparation
+from common.model.tabular import code_of, sentence_of
+from common.spec.model import MetadataField
 from common.spec.run import Spec
 from common.store import NO_IMAGE, Images, Split, Store
-from common.text.entities import EntityReader, entity_reader
-from common.text.sections import split_sentences, training_text
+from common.text.entities import SILENT, EntityReader, Statement, entity_reader
+from common.text.laterality import swap_laterality
+from common.text.sections import split_sentences, trained_sections, training_text
 from common.text.tokenizer import ReportTokenizer
+
+T = TypeVar("T")
 
 Pieces = tuple[int, ...]
 """Word pieces of one sentence, without [CLS] and [SEP]."""
@@ -36,11 +43,28 @@ class Corpus:
     sentences: tuple[tuple[Pieces, ...], ...]
     study: npt.NDArray[np.int64]
     """(n,) study number, unique over all stores."""
-    findings: tuple[tuple[frozenset[int], ...], ...] | None = None
-    """For each sentence the places in the ontology of what it says is there; None where nobody asked."""
+    findings: tuple[tuple[Statement, ...], ...] | None = None
+    """What each sentence says of the ontology's entities; None where nobody asked."""
+    reader: EntityReader | None = None
+    """Who read `findings`."""
+    sections: tuple[tuple[int, ...], ...] | None = None
+    """For each sentence the number of its section in the report; None where nobody asked."""
+    mirrored: tuple[tuple[Pieces | None, ...], ...] | None = None
+    """Each sentence as it reads of the mirrored image, None where that is not certain; None where nobody
+    asked."""
+    metadata: npt.NDArray[np.int64] | None = None
+    """(n, M) codes of the index's columns; None where nobody asked."""
 
     def __len__(self) -> int:
         return len(self.place)
+
+    @cached_property
+    def seen_of(self) -> dict[int, npt.NDArray[np.int64]]:
+        """Study number -> its rows that have an image."""
+        rows = np.flatnonzero(self.has_image)
+        order = rows[np.argsort(self.study[rows], kind="stable")]
+        numbers, starts = np.unique(self.study[order], return_index=True)
+        return dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=True))
 
     @property
     def has_image(self) -> npt.NDArray[np.bool_]:
@@ -56,13 +80,45 @@ class Corpus:
         return gathered
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What a run wants to know of the rows beside their images and words."""
+
+    reader: EntityReader | None = None
+    """Reads findings in each sentence."""
+    by_section: bool = False
+    mirrored: bool = False
+    told: tuple[MetadataField, ...] = ()
+    """Columns told as one more sentence of the report."""
+    coded: tuple[MetadataField, ...] = ()
+    """Columns for the metadata tower."""
+    buckets: int = 1
+
+
+PLAIN = Reading()
+"""Images and words alone."""
+
+
+def reading_of(spec: Spec) -> Reading:
+    """What `spec` wants to know of the rows."""
+    metadata = spec.model.metadata
+    return Reading(
+        reader=entity_reader() if spec.objectives.reads_findings else None,
+        by_section=spec.data.section_share > 0,
+        mirrored=spec.data.flip_share > 0,
+        told=spec.data.metadata_text,
+        coded=() if metadata is None else metadata.fields,
+        buckets=1 if metadata is None else metadata.buckets,
+    )
+
+
 def read_corpus(
     store: Store,
     split: Split | None,
     tokenizer: ReportTokenizer,
     *,
     preparation: Preparation,
-    reader: EntityReader | None = None,
+    reading: Reading = PLAIN,
 ) -> Corpus:
     """Tokenise the reports of `split` (all rows when None); the images stay on disc.
 
@@ -71,7 +127,7 @@ def read_corpus(
         split: which of them.
         tokenizer: the project's.
         preparation: the spec's.
-        reader: reads findings in each sentence too; None where no objective asks for them.
+        reading: what else is asked of them.
 
     Raises:
         InputRefusedError: the store's images were prepared otherwise.
@@ -81,23 +137,23 @@ def read_corpus(
     sections = store.sections()
     place = store.index.column("image").to_numpy().astype(np.int64)
     _, study = np.unique(store.column("study").astype(str), return_inverse=True)
-    reports = [split_sentences(training_text(sections[row])) for row in rows]
-    read = [_read(report, tokenizer, reader) for report in reports]
+    told = [store.column(field) for field in reading.told]
+    prefixes = [sentence_of(reading.told, [str(column[row] or "") for column in told]) for row in rows]
+    read = [
+        _read(sections[row], prefix, tokenizer, reading) for row, prefix in zip(rows, prefixes, strict=True)
+    ]
     return Corpus(
         sources=(store.images,),
         source=np.zeros(len(rows), dtype=np.int64),
         place=place[rows],
-        sentences=tuple(sentences for sentences, _ in read),
+        sentences=tuple(tuple(sentence.pieces for sentence in report) for report in read),
         study=study[rows].astype(np.int64),
-        findings=None if reader is None else tuple(findings for _, findings in read),
+        findings=_each(read, lambda sentence: sentence.statement) if reading.reader is not None else None,
+        reader=reading.reader,
+        sections=_each(read, lambda sentence: sentence.section) if reading.by_section else None,
+        mirrored=_each(read, lambda sentence: sentence.mirrored) if reading.mirrored else None,
+        metadata=_codes(store, rows, reading) if reading.coded else None,
     )
-
-
-def reader_of(spec: Spec) -> EntityReader | None:
-    """What reads findings in the reports, if an objective of `spec` asks for them."""
-    contrastive = spec.objectives.global_contrastive
-    asks = contrastive is not None and contrastive.targets == "entities"
-    return entity_reader() if asks else None
 
 
 def pool(corpora: Sequence[Corpus]) -> Corpus:
@@ -112,17 +168,22 @@ def pool(corpora: Sequence[Corpus]) -> Corpus:
         place=np.concatenate([corpus.place for corpus in corpora]),
         sentences=tuple(report for corpus in corpora for report in corpus.sentences),
         study=np.concatenate([c.study + start for c, start in zip(corpora, study_start[:-1], strict=True)]),
-        findings=_pool_findings(corpora),
+        findings=_chained([corpus.findings for corpus in corpora]),
+        reader=corpora[0].reader,
+        sections=_chained([corpus.sections for corpus in corpora]),
+        mirrored=_chained([corpus.mirrored for corpus in corpora]),
+        metadata=_stacked([corpus.metadata for corpus in corpora]),
     )
 
 
-def _pool_findings(corpora: Sequence[Corpus]) -> tuple[tuple[frozenset[int], ...], ...] | None:
-    pooled: list[tuple[frozenset[int], ...]] = []
-    for corpus in corpora:
-        if corpus.findings is None:
-            return None
-        pooled += corpus.findings
-    return tuple(pooled)
+def _chained(parts: Sequence[tuple[T, ...] | None]) -> tuple[T, ...] | None:
+    known = [part for part in parts if part is not None]
+    return tuple(row for part in known for row in part) if len(known) == len(parts) else None
+
+
+def _stacked(parts: Sequence[npt.NDArray[np.int64] | None]) -> npt.NDArray[np.int64] | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if len(known) == len(parts) else None
 
 
 def require_preparation(store: Store, preparation: Preparation) -> None:
@@ -150,14 +211,43 @@ def require_preparation(store: Store, preparation: Preparation) -> None:
     )
 
 
+@dataclass(frozen=True)
+class _Sentence:
+    pieces: Pieces
+    section: int
+    statement: Statement
+    mirrored: Pieces | None
+
+
 def _read(
-    report: Sequence[str], tokenizer: ReportTokenizer, reader: EntityReader | None
-) -> tuple[tuple[Pieces, ...], tuple[frozenset[int], ...]]:
-    """Word pieces and findings of each sentence; a sentence without any word is dropped."""
-    pieces = [(sentence, _pieces(sentence, tokenizer)) for sentence in report]
-    kept = [(sentence, found) for sentence, found in pieces if found]
-    findings = () if reader is None else tuple(reader.stated(sentence) for sentence, _ in kept)
-    return tuple(found for _, found in kept), findings
+    sections: Mapping[str, str], prefix: str, tokenizer: ReportTokenizer, reading: Reading
+) -> list[_Sentence]:
+    """The report's sentences, after what metadata tell; one without any word is dropped."""
+    parts = trained_sections(sections) if reading.by_section else [training_text(sections)]
+    found = [(number, sentence) for number, part in enumerate(parts) for sentence in split_sentences(part)]
+    if found and prefix:
+        found.insert(0, (0, prefix))
+    read = []
+    for number, sentence in found:
+        pieces = _pieces(sentence, tokenizer)
+        if pieces:
+            statement = SILENT if reading.reader is None else reading.reader.statement(sentence)
+            turned = swap_laterality(sentence) if reading.mirrored else None
+            mirrored = None if turned is None else _pieces(turned, tokenizer)
+            read.append(_Sentence(pieces, number, statement, mirrored))
+    return read
+
+
+def _each(
+    reports: Sequence[Sequence[_Sentence]], told: Callable[[_Sentence], T]
+) -> tuple[tuple[T, ...], ...]:
+    return tuple(tuple(told(sentence) for sentence in report) for report in reports)
+
+
+def _codes(store: Store, rows: npt.NDArray[np.int64], reading: Reading) -> npt.NDArray[np.int64]:
+    columns = [store.column(field)[rows] for field in reading.coded]
+    coded = [[code_of(str(value or ""), reading.buckets) for value in column] for column in columns]
+    return np.array(coded, dtype=np.int64).reshape(len(columns), len(rows)).T.copy()
 
 
 def _pieces(sentence: str, tokenizer: ReportTokenizer) -> Pieces:

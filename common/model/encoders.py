@@ -59,7 +59,12 @@ class Block(nn.Module):
             nn.init.zeros_(back.bias)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, N, D) -> (B, N, D); positions where `mask` (B, N) is False are not attended to."""
+        """(B, N, D) -> (B, N, D).
+
+        Args:
+            x: (B, N, D).
+            mask: (B, N) False where nothing may be attended to, or (B, N, N) what each token may attend to.
+        """
         x = x + self._attend(self.attention_norm(x), mask)
         deeper: Tensor = x + self.mlp(self.mlp_norm(x))
         return deeper
@@ -67,7 +72,9 @@ class Block(nn.Module):
     def _attend(self, x: Tensor, mask: Tensor | None) -> Tensor:
         batch, length, width = x.shape
         q, k, v = self.qkv(x).view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        mixed = attention(q, k, v, None if mask is None else mask[:, None, None, :])
+        if mask is not None:
+            mask = mask[:, None, None, :] if mask.ndim == 2 else mask[:, None]
+        mixed = attention(q, k, v, mask)
         joined: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, length, width))
         return joined
 
@@ -76,6 +83,8 @@ class VisionTransformer(nn.Module):
     """Dosovitskiy et al. 2021, arXiv:2010.11929, with mean pooling and fixed 2-D sine positions."""
 
     positions: Tensor
+    sees_hidden = False
+    """Only visible patches give tokens."""
 
     def __init__(self, spec: ImageEncoderSpec, image_size: int, channels: int) -> None:
         super().__init__()
@@ -137,6 +146,9 @@ class ResNet(nn.Module):
     Pooling joins the mean and the maximum over all cells with the means of a coarse grid (He et al. 2014,
     arXiv:1406.4729): a small finding fills few cells, and where it lies says what it is.
     """
+
+    sees_hidden = True
+    """Every cell gives a token, painted over or not."""
 
     def __init__(self, spec: ImageEncoderSpec, image_channels: int) -> None:
         super().__init__()

@@ -1,9 +1,12 @@
-"""The vision-language model: two towers, a shared space, and the objectives' heads.
+"""The vision-language model: the towers, a shared space, fusion, and the objectives' heads.
 
-Shapes: B rows, C channels, S pixels a side, T word pieces, E embedding width.
+Shapes: B rows, P public pairs, C channels, S pixels a side, T word pieces, E embedding width.
 """
 
-from collections.abc import Collection
+import copy
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +14,10 @@ from torch import Tensor, nn
 
 from common.data.batch import Batch
 from common.model.encoders import ResNet, TextTransformer, Tokens, VisionTransformer
-from common.objectives.base import Loss, Objective, View, Views
-from common.objectives.registry import build_objectives
+from common.model.fusion import Fusion
+from common.model.tabular import TabularEncoder
+from common.objectives.base import Loss, Objective, Reference, View, Views
+from common.objectives.registry import Sizes, build_objectives
 from common.seeds import derive_seed
 from common.spec.model import ModelSpec
 from common.spec.run import Spec
@@ -25,9 +30,24 @@ class VLPModel(nn.Module):
         super().__init__()
         self.image = build_image_encoder(spec.model, spec.data.images.channels)
         self.text = TextTransformer(spec.model.text, vocabulary_size)
-        self.image_projection = nn.Linear(spec.model.image.width, spec.model.embedding_width, bias=False)
-        self.text_projection = nn.Linear(spec.model.text.width, spec.model.embedding_width, bias=False)
-        self.objectives = nn.ModuleDict(build_objectives(spec, vocabulary_size))
+        self.image_projection = nn.Linear(self.image.width, spec.model.embedding_width, bias=False)
+        self.text_projection = nn.Linear(self.text.width, spec.model.embedding_width, bias=False)
+        sizes = Sizes(
+            self.image.width,
+            spec.data.images.channels,
+            self.text.width,
+            vocabulary_size,
+            self.image.sees_hidden,
+        )
+        self.objectives = nn.ModuleDict(build_objectives(spec, sizes))
+        if spec.model.fusion is not None:
+            self.fusion = Fusion(spec.model.fusion, self.image.width, self.text.width)
+        if spec.model.metadata is not None:
+            self.metadata = TabularEncoder(spec.model.metadata)
+            self.metadata_projection = nn.Linear(
+                spec.model.metadata.width, spec.model.embedding_width, bias=False
+            )
+        self._remembered: tuple[VLPModel, ...] = ()
         self.weights = {name: getattr(spec.objectives, name).weight for name in spec.objectives.names}
 
     def embed_images(self, images: Tensor) -> Tensor:
@@ -38,8 +58,26 @@ class VLPModel(nn.Module):
         """(B, T) word pieces -> (B, E) unit rows."""
         return project(self.text_projection, self.text(tokens, mask).pooled)
 
+    def embed_metadata(self, metadata: Tensor) -> Tensor:
+        """(B, M) codes -> (B, E) unit rows; only a model with a metadata tower can."""
+        return project(self.metadata_projection, self.metadata(metadata).pooled)
+
+    @torch.no_grad()
+    def with_public(self, batch: Batch) -> Batch:
+        """`batch` with its public pairs encoded, as constants: done once, whatever parts it is cut into."""
+        public = batch.public
+        if public is None or public.image_embedding is not None:
+            return batch
+        encoded = replace(
+            public,
+            image_embedding=self.embed_images(public.images),
+            text_embedding=self.embed_texts(public.tokens, public.token_mask),
+        )
+        return replace(batch, public=encoded)
+
     def losses(self, batch: Batch, names: Collection[str] | None = None) -> dict[str, Loss]:
         """Each objective's loss on the rows it can use; an objective without such rows is absent."""
+        batch = self.with_public(batch)
         return self.judge(self.views(batch, self.needs(names)), batch, names)
 
     def judge(self, views: Views, batch: Batch, names: Collection[str] | None = None) -> dict[str, Loss]:
@@ -63,11 +101,29 @@ class VLPModel(nn.Module):
         """For each objective the terms that its mean is taken over; None when it couples the rows."""
         return {name: objective.units(batch) for name, objective in self._objectives()}
 
+    @property
+    def couples_rows(self) -> bool:
+        """Whether some objective's loss on a row depends on other private rows of the batch."""
+        return any(objective.couples_rows for _, objective in self._objectives())
+
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Until the block ends, keep the model as it is now, the global model, to compare with."""
+        if not self.needs() & {"reference", "drift"}:
+            yield
+            return
+        self._remembered = (copy.deepcopy(self).eval().requires_grad_(requires_grad=False),)
+        try:
+            yield
+        finally:
+            self._remembered = ()
+
     def views(self, batch: Batch, needs: frozenset[View] | None = None) -> Views:
         """Run each tower once for every view in `needs`; None for all that some objective needs."""
         needs = self.needs() if needs is None else needs
         image: Tokens | None = self.image(batch.images, batch.kept_patches) if "image" in needs else None
         text: Tokens | None = self.text(batch.tokens, batch.token_mask) if "text" in needs else None
+        second = batch.second if "second" in needs else None
         return Views(
             image=image,
             image_embedding=None if image is None else project(self.image_projection, image.pooled),
@@ -76,6 +132,18 @@ class VLPModel(nn.Module):
             image_masked=self._see_masked(batch) if "image_masked" in needs else None,
             text_masked=self._read_masked(batch) if "text_masked" in needs else None,
             vocabulary=self.text.embedding.weight,
+            metadata_embedding=(
+                self.embed_metadata(batch.metadata)
+                if "metadata" in needs and batch.metadata is not None
+                else None
+            ),
+            second_image_embedding=None if second is None else self.embed_images(second.images),
+            second_text_embedding=(
+                None if second is None else self.embed_texts(second.tokens, second.token_mask)
+            ),
+            reference=self._refer(batch) if "reference" in needs else None,
+            drift=self._drift().expand(len(batch)) if "drift" in needs else None,
+            fusion=getattr(self, "fusion", None),
         )
 
     def after_step(self) -> None:
@@ -101,6 +169,28 @@ class VLPModel(nn.Module):
             return None
         read: Tokens = self.text(batch.masked_tokens, batch.token_mask[batch.masked_reports])
         return read
+
+    def _global_model(self) -> "VLPModel":
+        """What `remembering` keeps; outside of it nothing was learned yet, and this is the global model."""
+        if not self._remembered:
+            return self
+        (remembered,) = self._remembered
+        return remembered.to(next(self.parameters()).device)
+
+    @torch.no_grad()
+    def _refer(self, batch: Batch) -> Reference:
+        model = self._global_model()
+        return Reference(model.embed_images(batch.images), model.embed_texts(batch.tokens, batch.token_mask))
+
+    def _drift(self) -> Tensor:
+        """() squared distance of the weights to the global model's."""
+        then = dict(self._global_model().named_parameters())
+        apart = [
+            (weight - then[name].detach()).square().sum()
+            for name, weight in self.named_parameters()
+            if weight.requires_grad
+        ]
+        return torch.stack(apart).sum()
 
 
 def build_model(spec: Spec, vocabulary_size: int) -> VLPModel:

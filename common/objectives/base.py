@@ -1,7 +1,7 @@
 """What an objective is: it declares the views it needs, and turns them into one loss.
 
 The model computes the union of all needs once per batch, so objectives share one forward pass per view.
-Shapes: B rows, E embedding width, D tower widths, V vocabulary.
+Shapes: B rows, P public pairs, E embedding width, D tower widths, V vocabulary.
 """
 
 from abc import ABC, abstractmethod
@@ -12,8 +12,19 @@ from torch import Tensor, nn
 
 from common.data.batch import Batch
 from common.model.encoders import Tokens
+from common.model.fusion import Fusion
 
-View = Literal["image", "text", "image_masked", "text_masked"]
+View = Literal["image", "text", "image_masked", "text_masked", "metadata", "second", "reference", "drift"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the frozen global model says about the rows; no gradient flows into it."""
+
+    image_embedding: Tensor
+    """(B, E) unit rows."""
+    text_embedding: Tensor
+    """(B, E) unit rows."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,17 @@ class Views:
     text_masked: Tokens | None
     vocabulary: Tensor
     """(V, D) the text tower's word-piece vectors, reused as the output layer that guesses hidden words."""
+    metadata_embedding: Tensor | None = None
+    """(B, E) unit rows."""
+    second_image_embedding: Tensor | None = None
+    """(B, E) unit rows, of the second view of each row."""
+    second_text_embedding: Tensor | None = None
+    """(B, E) unit rows."""
+    reference: Reference | None = None
+    drift: Tensor | None = None
+    """(B,) squared distance of the weights to those of the global model, the same for each row."""
+    fusion: Fusion | None = None
+    """The module in which image and text tokens meet; parameters, not a view of the batch."""
 
 
 class Loss(NamedTuple):
@@ -45,7 +67,8 @@ class Loss(NamedTuple):
 class Objective(nn.Module, ABC):
     """Base of every objective; the head, if it has one, is exchanged with the rest of the model."""
 
-    needs: ClassVar[frozenset[View]]
+    needs: frozenset[View]
+    """Views without which it has nothing to say."""
     couples_rows: ClassVar[bool]
     """Whether a row's loss depends on the other private rows of the batch: such a loss is no sum over
     patients, and clipping it patient by patient is not differentially private."""

@@ -23,11 +23,13 @@ class MaskedImage(Objective):
     couples_rows = False
     positions: Tensor
 
-    def __init__(self, spec: MaskedImageSpec, model: ModelSpec, channels: int) -> None:
+    def __init__(
+        self, spec: MaskedImageSpec, model: ModelSpec, image_width: int, channels: int, *, sees_hidden: bool
+    ) -> None:
         super().__init__()
         self.side = patch_pixels(model.image)
-        self.enter = nn.Linear(model.image.width, spec.decoder_width)
-        if model.image.encoder == "vit":  # a ResNet gives a token for hidden cells, too
+        self.enter = nn.Linear(image_width, spec.decoder_width)
+        if not sees_hidden:
             self.hidden_patch = nn.Parameter(torch.zeros(spec.decoder_width))
         grid = model.image_size // self.side
         self.register_buffer("positions", sine_positions(grid, spec.decoder_width), persistent=False)

@@ -38,7 +38,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from common.errors import ConfigurationError
-from common.objectives.registry import build_objectives
+from common.objectives.registry import coupling_objectives
 from common.spec.privacy import RATE_DENOMINATOR, LocalPrivacySpec
 from common.spec.run import Spec
 
@@ -106,7 +106,7 @@ def require_sound(spec: Spec) -> None:
     privacy = spec.privacy
     if not isinstance(privacy, LocalPrivacySpec) or privacy.mechanism == "G":
         return
-    coupling = [name for name, objective in build_objectives(spec, 1).items() if objective.couples_rows]
+    coupling = coupling_objectives(spec)
     if coupling and not spec.data.anchor_pairs:
         raise ConfigurationError(
             f"objectives.{coupling[0]} compares the rows of a batch, so one patient changes every row's "

@@ -45,12 +45,13 @@ def train_privately(
     covered = Covered(model)
     optimizer = build_optimizer(model, spec.train)
     model.train()
-    for step in range(first_step, first_step + steps):
-        rate = learning_rate_at(step, total_steps, spec.train) * ramp_at(step - first_step, spec.train)
-        set_learning_rate(optimizer, rate)
-        take_private_step(model, covered, optimizer, population, terms, spec.train, Entropy())
-        if on_step is not None:
-            on_step(step)
+    with model.remembering():
+        for step in range(first_step, first_step + steps):
+            rate = learning_rate_at(step, total_steps, spec.train) * ramp_at(step - first_step, spec.train)
+            set_learning_rate(optimizer, rate)
+            take_private_step(model, covered, optimizer, population, terms, spec.train, Entropy())
+            if on_step is not None:
+                on_step(step)
     covered.require_unmoved()
 
 

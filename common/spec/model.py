@@ -33,13 +33,53 @@ class TextEncoderSpec(Section):
     """Upper bound; a small public corpus gives fewer pieces."""
 
 
+MetadataField = Literal["modality", "view"]
+"""A column of the store's index."""
+
+
+class MetadataSpec(Section):
+    """What is known of a study beside image and report, as a tower of its own."""
+
+    fields: Annotated[tuple[MetadataField, ...], Field(min_length=1)] = ("modality", "view")
+    width: PositiveInt = 64
+    buckets: Annotated[int, Field(ge=2)] = 64
+    """Values of a field share this many vectors by their hash, so that no list of values has to be agreed
+    on."""
+
+
+class FusionSpec(Section):
+    """How tokens of image and report meet."""
+
+    kind: Literal["early", "late"] = "late"
+    """One stream of all tokens, or two streams that attend to each other."""
+    width: PositiveInt = 128
+    depth: PositiveInt = 2
+    heads: PositiveInt = 4
+    pseudo_tokens: PositiveInt = 8
+    """Learned tokens that stand for a missing image or report."""
+    pseudo_pool: PositiveInt = 64
+    """From how many learned tokens they are chosen, by what is there."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError("model.fusion.heads does not divide model.fusion.width")
+        if self.pseudo_tokens > self.pseudo_pool:
+            raise ValueError("model.fusion.pseudo_tokens is more than model.fusion.pseudo_pool holds")
+        return self
+
+
 class ModelSpec(Section):
-    """Both towers and the shared space."""
+    """The towers and the shared space."""
 
     image_size: ImageSize
     embedding_width: PositiveInt = 128
     image: ImageEncoderSpec = ImageEncoderSpec()
     text: TextEncoderSpec = TextEncoderSpec()
+    metadata: MetadataSpec | None = None
+    """Absent: nothing but images and reports."""
+    fusion: FusionSpec | None = None
+    """Absent: the towers meet in the shared space only."""
 
     @model_validator(mode="after")
     def _divides(self) -> Self:

@@ -72,6 +72,22 @@ class Spec(Section):
         """How every store of this run must have been made."""
         return Preparation(image_size=self.model.image_size, **dict(self.data.images))
 
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        """Refuse objectives that ask for what model or data do not give."""
+        if self.objectives.fuses and self.model.fusion is None:
+            name = self.objectives.fuses[0]
+            raise ValueError(f"objectives.{name} needs fusion: write [model.fusion] or turn it off")
+        if self.objectives.high_order is not None and self.model.metadata is None:
+            raise ValueError(
+                "objectives.high_order needs three modalities: write [model.metadata] or turn it off"
+            )
+        if (self.objectives.bank_contrastive is not None) != bool(self.data.public_negatives):
+            raise ValueError(
+                "objectives.bank_contrastive and data.public_negatives need each other: write both or neither"
+            )
+        return self
+
     def canonical(self) -> bytes:
         """The same settings always give the same bytes."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":")).encode()

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from common.text.ontology import Kind, Ontology, load_ontology
 
@@ -71,11 +71,28 @@ class Mention:
     polarity: Polarity
 
 
+class Statement(NamedTuple):
+    """What one sentence says, as places in the ontology."""
+
+    stated: frozenset[int]
+    """What is or may be there, and all that it is a kind of."""
+    doubted: frozenset[int]
+    """What of `stated` only may be there."""
+    denied: frozenset[int]
+    """What is not there."""
+
+
+SILENT = Statement(frozenset(), frozenset(), frozenset())
+"""Of a sentence that says nothing of any entity."""
+
+
 class EntityReader:
     """Finds the findings and devices of one ontology in sentences."""
 
     def __init__(self, ontology: Ontology) -> None:
         place = {entity.name: at for at, entity in enumerate(ontology.entities)}
+        self._place = place
+        self.ontology = ontology
         self._closure = {
             name: frozenset(place[broader] for broader in (name, *ontology.ancestors(name))) for name in place
         }
@@ -116,8 +133,24 @@ class EntityReader:
 
     def stated(self, sentence: str) -> frozenset[int]:
         """What `sentence` says is or may be there, and all that it is a kind of: places in the ontology."""
-        named = {mention.entity for mention in self.read(sentence) if mention.polarity != "absent"}
-        return frozenset[int]().union(*(self._closure[name] for name in named))
+        return self.statement(sentence).stated
+
+    def statement(self, sentence: str) -> Statement:
+        """What `sentence` states, doubts and denies."""
+        places: dict[Polarity, set[int]] = {"present": set(), "uncertain": set(), "absent": set()}
+        for mention in self.read(sentence):
+            named = (
+                {self._place[mention.entity]}
+                if mention.polarity == "absent"
+                else self._closure[mention.entity]
+            )
+            places[mention.polarity] |= named
+        present, doubted = places["present"], places["uncertain"]
+        return Statement(
+            stated=frozenset(present | doubted),
+            doubted=frozenset(doubted - present),
+            denied=frozenset(places["absent"] - present - doubted),
+        )
 
 
 @cache

@@ -91,6 +91,16 @@ class Ontology(BaseModel):
         parents = self[name].parents
         return frozenset(parents).union(*(self.ancestors(parent) for parent in parents))
 
+    def links(self) -> list[set[int]]:
+        """For each entity the places of its neighbours: broader and narrower ones, and where it is found."""
+        place = {entity.name: at for at, entity in enumerate(self.entities)}
+        linked: list[set[int]] = [set() for _ in place]
+        for at, entity in enumerate(self.entities):
+            for name in (*entity.parents, *entity.located_in):
+                linked[at].add(place[name])
+                linked[place[name]].add(at)
+        return linked
+
     def sentences(self) -> Iterator[str]:
         """Public text, always the same: what things are, where they are, present, absent and doubted."""
         yield from dict.fromkeys(self._told())  # a chest radiograph of the chest would come twice

@@ -170,8 +170,13 @@ def training_text(sections: Mapping[str, str]) -> str:
     Only where all three are absent does it fall back to every other section, in the report's order. "" for
     an image without a report.
     """
+    return "\n".join(trained_sections(sections))
+
+
+def trained_sections(sections: Mapping[str, str]) -> list[str]:
+    """Return the sections that `training_text` joins, each by itself."""
     chosen = [sections[name] for name in TRAINED if sections.get(name)]
-    return "\n".join(chosen or [text for text in sections.values() if text])
+    return chosen or [text for text in sections.values() if text]
 
 
 _BREAK = re.compile(

@@ -62,6 +62,7 @@ def backpropagate(
         share: weight of this batch among those that are added up.
         names: of the objectives; None for all.
     """
+    batch = model.with_public(batch)
     if plan.chunk_rows is None and plan.peers.count == 1:
         torch.manual_seed(seed)
         with plan.precision():
@@ -212,7 +213,7 @@ def _changed(value: Any, change: Callable[[Tensor], Tensor], *, whole: bool) -> 
     """
     if isinstance(value, Tokens) and not whole:
         value = Tokens(torch.empty(len(value.x), 0, dtype=torch.bool), value.mask[:, :0], value.pooled)
-    if value is None or isinstance(value, nn.Parameter):
+    if value is None or isinstance(value, nn.Parameter | nn.Module):
         return value
     if isinstance(value, Tensor):
         return change(value)
@@ -225,7 +226,7 @@ def _changed(value: Any, change: Callable[[Tensor], Tensor], *, whole: bool) -> 
 def _joined(values: list[Any]) -> Any:
     """The views of chunks, one below the other."""
     first = values[0]
-    if first is None or isinstance(first, nn.Parameter):
+    if first is None or isinstance(first, nn.Parameter | nn.Module):
         return first
     if isinstance(first, Tensor):
         return torch.cat(values)

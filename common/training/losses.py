@@ -13,6 +13,8 @@ class LossSums:
     totals: dict[str, float] = field(default_factory=dict)
     """Objective -> sum over rows of the loss."""
     rows: dict[str, int] = field(default_factory=dict)
+    skipped: int = 0
+    """Batches that had no row for any objective."""
 
     def add(self, name: str, mean: float, rows: int) -> None:
         """Count `rows` more rows of mean loss `mean`."""

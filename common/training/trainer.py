@@ -10,10 +10,12 @@ import torch
 from torch import nn
 
 from common.data.batch import Batch
-from common.data.batches import Batches, visible_patches
+from common.data.batches import Batches
+from common.data.layout import visible_patches
 from common.errors import ConfigurationError
 from common.model.vlp import VLPModel
 from common.objectives.base import Loss
+from common.objectives.registry import REGULARISERS
 from common.seeds import derive_seed, generator
 from common.spec.run import Spec
 from common.training.company import in_company
@@ -114,7 +116,12 @@ def take_steps(
     started = time.perf_counter()
     device = pick_device(spec.train, peers.rank)
     plan = Plan(lambda: precision_of(spec.train, device), spec.train.chunk_rows, peers)
-    with repeatable(spec.train, device), hastened(model, spec.train), _lying_on(model, device):
+    with (
+        model.remembering(),
+        repeatable(spec.train, device),
+        hastened(model, spec.train),
+        _lying_on(model, device),
+    ):
         key = round_key(spec, batches.site, stretch.first_step, stretch.steps, model) if state else ""
         optimizer = build_optimizer(model, spec.train)
         means = MeanWeights(model, spec.train.ema_decay) if spec.train.ema_decay else None
@@ -175,7 +182,9 @@ def _take_step(
         seen.append((batch, derive_seed(spec.seed, "step", batches.site, number)))
         with made_on(device):
             found.append(backpropagate(model, batch, plan, seed=seen[-1][1], share=1 / together))
-    if not any(found):
+    taught = sum(bool(losses_of_batch.keys() - REGULARISERS) for losses_of_batch in found)
+    losses.skipped += together - taught
+    if not taught:
         return
     plan.peers.add_gradients(model)
     norm = nn.utils.clip_grad_norm_(model.parameters(), spec.train.gradient_norm)

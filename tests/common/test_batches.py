@@ -10,8 +10,9 @@ from tiny import IMAGE_SIZE, PREPARATION, tiny_spec
 from torch import Tensor
 
 from common.data.batch import Batch
-from common.data.batches import Batches, fixed_batches, grey_values, lay_out, visible_patches
-from common.data.corpus import Corpus, read_corpus, reader_of
+from common.data.batches import Batches, fixed_batches
+from common.data.corpus import Corpus, read_corpus, reading_of
+from common.data.layout import grey_values, lay_out, visible_patches
 from common.project import Project
 from common.seeds import generator
 from common.spec.run import Spec
@@ -185,9 +186,11 @@ def test_a_missing_image_is_black_and_a_missing_report_is_bare(batches: Batches,
 
 
 def test_findings_are_what_the_shown_text_states(project: Project, stores: dict[str, Store]) -> None:
-    spec = tiny_spec(objectives__global_contrastive={"targets": "entities"}, data__sentence_share=0.5)
+    spec = tiny_spec(
+        objectives__global_contrastive={"targets": {"alike": "entity_overlap"}}, data__sentence_share=0.5
+    )
     corpus = read_corpus(
-        stores["east"], "train", project.tokenizer, preparation=PREPARATION, reader=reader_of(spec)
+        stores["east"], "train", project.tokenizer, preparation=PREPARATION, reading=reading_of(spec)
     )
     batches = Batches(tiny_spec(data__anchor_pairs=0), project.tokenizer, corpus, None, "east")
     names = [entity.name for entity in load_ontology().entities]
@@ -212,7 +215,7 @@ def expected_findings(words: str) -> set[str]:
 
 
 def test_nobody_reads_findings_that_no_objective_asks_for(batches: Batches) -> None:
-    assert reader_of(batches.spec) is None
+    assert reading_of(batches.spec).reader is None
     assert batches.at(0).findings is None
 
 

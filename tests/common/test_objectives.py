@@ -15,21 +15,19 @@ from common.data.corpus import Corpus
 from common.model.encoders import Tokens, patches
 from common.model.vlp import VLPModel, build_model
 from common.objectives.base import Views
-from common.objectives.contrastive import (
-    MAX_LOG_SCALE,
-    GlobalContrastive,
-    contrastive_loss,
-    mix_targets,
-    shared_findings,
-    shared_text_or_study,
-)
+from common.objectives.contrastive import MAX_LOG_SCALE, GlobalContrastive, contrastive_loss
 from common.objectives.masked_image import MaskedImage, normalised_patches
+from common.objectives.targets import entity_overlap, mix_targets, same_study, same_text
 from common.project import Project
 from common.seeds import generator
-from common.spec.objectives import GlobalContrastiveSpec, MaskedImageSpec
+from common.spec.objectives import GlobalContrastiveSpec, MaskedImageSpec, TargetsSpec
 from common.text.tokenizer import CLS, IGNORED, SEP
 
 UNIT_SCALE = torch.zeros(1)
+
+
+def shared_text_or_study(tokens: Tensor, study: Tensor) -> Tensor:
+    return (same_text(tokens) | same_study(study)).float()
 
 
 def unit(rows: int, width: int, seed: int) -> Tensor:
@@ -150,8 +148,8 @@ def test_reports_that_read_alike_cost_the_same_whether_partners_or_not(seed: int
 def test_the_spec_says_whether_images_of_one_study_are_partners(project: Project, batch: Batch) -> None:
     one_study = replace(batch, study=torch.zeros_like(batch.study))
     losses = {}
-    for targets in ("identity", "same_text"):
-        spec = tiny_spec(objectives={"global_contrastive": {"targets": targets}})
+    for targets, positives in (("identity", []), ("same_text", ["same_text", "same_study"])):
+        spec = tiny_spec(objectives={"global_contrastive": {"targets": {"positives": positives}}})
         model = build_model(spec, project.tokenizer.vocabulary_size)
         losses[targets] = [
             model.losses(shown)["global_contrastive"].mean.item() for shown in (batch, one_study)
@@ -191,7 +189,8 @@ def masked_views(x: Tensor) -> Views:
 
 def predictor_of_zeros(batch: Batch) -> float:
     """The masked-image loss of a decoder that always answers zero."""
-    objective = MaskedImage(MaskedImageSpec(decoder_width=8, decoder_heads=2), tiny_spec().model, 1)
+    head = MaskedImageSpec(decoder_width=8, decoder_heads=2)
+    objective = MaskedImage(head, tiny_spec().model, 8, 1, sees_hidden=False)
     torch.nn.init.zeros_(objective.pixels.weight)
     torch.nn.init.zeros_(objective.pixels.bias)
     assert batch.visible_patches is not None
@@ -352,14 +351,14 @@ FINDINGS = torch.tensor([[1, 1, 0], [1, 1, 0], [1, 0, 1], [0, 0, 0]], dtype=torc
 
 
 def test_reports_share_as_much_as_both_state_of_what_either_states() -> None:
-    alike = shared_findings(FINDINGS)
+    alike = entity_overlap(FINDINGS)
     expected = [[1, 1, 1 / 3, 0], [1, 1, 1 / 3, 0], [1 / 3, 1 / 3, 1, 0], [0, 0, 0, 0]]
     torch.testing.assert_close(alike, torch.tensor(expected))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_mixed_targets_are_shares_of_one_and_unread_reports_keep_their_partner(share: float) -> None:
-    mixed = mix_targets(torch.eye(4), shared_findings(FINDINGS), share)
+    mixed = mix_targets(torch.eye(4), entity_overlap(FINDINGS), share)
     torch.testing.assert_close(mixed.sum(dim=1), torch.ones(4))
     assert mixed[0, 1].item() == pytest.approx(share * 3 / 7)
     assert mixed[3].tolist() == [0, 0, 0, 1]
@@ -368,7 +367,7 @@ def test_mixed_targets_are_shares_of_one_and_unread_reports_keep_their_partner(s
 def test_patients_with_the_same_findings_are_drawn_together_where_entities_are_the_targets() -> None:
     findings = torch.tensor([[1, 0], [1, 0], [0, 1], [0, 1]], dtype=torch.bool)
     image = unit(4, 8, 1).requires_grad_()
-    target = mix_targets(torch.eye(4), shared_findings(findings), 0.5)
+    target = mix_targets(torch.eye(4), entity_overlap(findings), 0.5)
     contrastive_loss(image, unit(4, 8, 2), UNIT_SCALE, target).backward()
     pulled = -image.grad @ unit(4, 8, 2).T  # how far a step moves image i towards text j
     plain = image.detach().clone().requires_grad_()
@@ -379,7 +378,7 @@ def test_patients_with_the_same_findings_are_drawn_together_where_entities_are_t
 
 
 def test_entity_targets_reach_the_loss_of_a_batch(project: Project, batch: Batch, model: VLPModel) -> None:
-    spec = GlobalContrastiveSpec(targets="entities", entity_share=0.9)
+    spec = GlobalContrastiveSpec(targets=TargetsSpec(alike="entity_overlap", alike_share=0.9))
     objective = GlobalContrastive(spec)
     views = model.views(batch)
     findings = torch.zeros(len(batch), 3, dtype=torch.bool)

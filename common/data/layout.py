@@ -1,0 +1,213 @@
+"""Rows laid out as the tensors of a batch, with the masks and draws that the spec's objectives need.
+
+Shapes: B rows, C channels, S pixels a side, T word pieces, N patches, K visible ones, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from common.data.batch import Batch, Entities
+from common.data.corpus import Corpus, Pieces
+from common.model.encoders import patch_pixels
+from common.spec.run import Spec
+from common.text.entities import OBSERVED, EntityReader
+from common.text.ontology import sentences as ontology_sentences
+from common.text.tokenizer import CLS, PAD, SEP, ReportTokenizer, mask_tokens
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is read of one row's report."""
+
+    sentences: Sequence[int]
+    """By number, in the order in which they are read."""
+    mirrored: bool = False
+    """Whether left and right have changed places."""
+
+
+def build_batch(
+    spec: Spec,
+    tokenizer: ReportTokenizer,
+    corpus: Corpus,
+    rows: npt.NDArray[np.int64],
+    images: Tensor,
+    shown: Sequence[Shown],
+    chance: torch.Generator,
+) -> Batch:
+    """Lay `rows` out as tensors and draw the masks that the spec's objectives need.
+
+    Args:
+        spec: of the run.
+        tokenizer: the project's.
+        corpus: where the rows lie.
+        rows: (B,) which of them.
+        images: (B, C, S, S) what is seen of them.
+        shown: what is read of their reports.
+        chance: source of the masks.
+    """
+    tokens, token_mask = read_reports(spec, corpus, rows, shown)
+    masked_image, masked_language = spec.objectives.masked_image, spec.objectives.masked_language
+    masked_images = shown_patches = masked_reports = masked_tokens = token_labels = None
+    if masked_image is not None:
+        masked_images = every_few(len(rows), masked_image.row_share)
+        shown_patches = visible_patches(spec, len(masked_images), masked_image.ratio, chance)
+    if masked_language is not None:
+        masked_reports = every_few(len(rows), masked_language.row_share)
+        masked_tokens, token_labels = mask_tokens(
+            tokens[masked_reports],
+            token_mask[masked_reports],
+            ratio=masked_language.ratio,
+            tokenizer=tokenizer,
+            generator=chance,
+            random_share=masked_language.random_share,
+            kept_share=masked_language.kept_share,
+        )
+    findings, doubted, denied, whole = _statements(corpus, rows, shown)
+    return Batch(
+        images=images,
+        has_image=torch.from_numpy(corpus.has_image[rows]),
+        tokens=tokens,
+        token_mask=token_mask,
+        has_text=torch.tensor([bool(read.sentences) for read in shown]),
+        study=torch.from_numpy(corpus.study[rows]),
+        findings=findings,
+        doubted=doubted,
+        denied=denied,
+        whole_report=whole,
+        entities=(
+            entities_of(corpus.reader, tokenizer)
+            if spec.objectives.knowledge is not None and corpus.reader is not None
+            else None
+        ),
+        words=word_vectors(tokens, tokenizer) if spec.objectives.compares_reports else None,
+        metadata=None if corpus.metadata is None else torch.from_numpy(corpus.metadata[rows]),
+        lots=(
+            torch.rand(len(rows), 2, generator=chance)
+            if spec.objectives.image_text_matching is not None
+            else None
+        ),
+        masked_images=masked_images,
+        visible_patches=shown_patches,
+        masked_reports=masked_reports,
+        masked_tokens=masked_tokens,
+        token_labels=token_labels,
+    )
+
+
+def read_reports(
+    spec: Spec, corpus: Corpus, rows: npt.NDArray[np.int64], shown: Sequence[Shown]
+) -> tuple[Tensor, Tensor]:
+    """(B, T) word pieces of what is shown of `rows`, and their (B, T) bool mask."""
+    read = []
+    for row, part in zip(rows, shown, strict=True):
+        sentences: Sequence[Pieces | None] = corpus.sentences[row]
+        if part.mirrored:
+            assert corpus.mirrored is not None
+            sentences = corpus.mirrored[row]
+        read.append(tuple(pieces for i in part.sentences if (pieces := sentences[i]) is not None))
+    return lay_out(read, max_tokens=spec.model.text.max_tokens)
+
+
+def _statements(
+    corpus: Corpus, rows: npt.NDArray[np.int64], shown: Sequence[Shown]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+    """(B, F) what the shown sentences state, doubt and deny, and (B,) whether they are the whole report.
+
+    A whole report that names nothing says "normal study".
+    """
+    if corpus.findings is None or corpus.reader is None:
+        return None, None, None, None
+    reader = corpus.reader
+    stated, doubted, denied = (torch.zeros(len(rows), reader.width, dtype=torch.bool) for _ in range(3))
+    whole = torch.zeros(len(rows), dtype=torch.bool)
+    for slot, (row, part) in enumerate(zip(rows, shown, strict=True)):
+        report = corpus.findings[row]
+        said = [report[i] for i in part.sentences]
+        whole[slot] = bool(report) and len(said) == len(report)
+        named = frozenset[int]().union(*(sentence.stated for sentence in said)) - {reader.normal}
+        if not named and whole[slot] and reader.normal is not None:
+            named = frozenset([reader.normal])
+        sure = frozenset[int]().union(*(sentence.stated - sentence.doubted for sentence in said))
+        stated[slot, list(named)] = True
+        maybe = frozenset[int]().union(*(sentence.doubted for sentence in said))
+        doubted[slot, list(maybe - sure)] = True
+        denied[slot, list(frozenset[int]().union(*(sentence.denied for sentence in said)) - named)] = True
+    return stated, doubted, denied, whole
+
+
+def lay_out(reports: Sequence[tuple[Pieces, ...]], *, max_tokens: int) -> tuple[Tensor, Tensor]:
+    """[CLS] sentence sentence ... [SEP], padded to the longest; a missing report is [CLS] [SEP].
+
+    Returns:
+        (B, T) int64 word pieces and their (B, T) bool mask, T <= max_tokens.
+    """
+    joined = [[piece for sentence in report for piece in sentence][: max_tokens - 2] for report in reports]
+    longest = max(len(report) for report in joined) + 2
+    tokens = torch.full((len(joined), longest), PAD, dtype=torch.int64)
+    for row, report in enumerate(joined):
+        tokens[row, : len(report) + 2] = torch.tensor([CLS, *report, SEP])
+    return tokens, tokens != PAD
+
+
+def grey_values(images: npt.NDArray[np.uint8]) -> Tensor:
+    """(B, C, S, S) uint8 -> the same as float32 in 0..1."""
+    return torch.from_numpy(images).float() / 255
+
+
+def every_few(rows: int, share: float) -> Tensor:
+    """(R,) indices spread evenly over `rows`, R = max(1, round(share * rows))."""
+    count = max(1, round(share * rows))
+    return torch.arange(count) * rows // count
+
+
+def visible_patches(spec: Spec, rows: int, ratio: float, chance: torch.Generator) -> Tensor:
+    """(B, K) a random choice of patches to see, ascending; K = round((1 - ratio) N) within 1..N - 1."""
+    total = (spec.model.image_size // patch_pixels(spec.model.image)) ** 2
+    seen = max(1, min(total - 1, round((1 - ratio) * total)))
+    return torch.rand(rows, total, generator=chance).argsort(dim=1)[:, :seen].sort(dim=1).values
+
+
+def word_vectors(tokens: Tensor, tokenizer: ReportTokenizer) -> Tensor:
+    """(B, T) word pieces -> (B, V) TF-IDF vectors of length one; zeros where no piece is known to public
+    text.
+
+    How telling a piece is comes from the ontology's public sentences, so one hospital's vectors say nothing
+    of another row. Source: Salton and Buckley 1988, doi:10.1016/0306-4573(88)90021-0.
+    """
+    counts = torch.zeros(len(tokens), tokenizer.vocabulary_size)
+    counts = counts.scatter_add(1, tokens, torch.ones(tokens.shape))
+    return F.normalize(counts * _public_rarity(tokenizer), dim=1)
+
+
+@lru_cache(maxsize=4)
+def _public_rarity(tokenizer: ReportTokenizer) -> Tensor:
+    """(V,) inverse document frequency among the ontology's sentences; 0 for what is not in any."""
+    among = torch.zeros(tokenizer.vocabulary_size)
+    total = 0
+    for sentence in ontology_sentences():
+        ids, _ = tokenizer.encode([sentence], max_tokens=512)
+        among[sorted(set(ids[0, 1:-1].tolist()))] += 1
+        total += 1
+    return torch.where(among > 0, (total / among.clamp(min=1)).log(), 0.0)
+
+
+@lru_cache(maxsize=4)
+def entities_of(reader: EntityReader, tokenizer: ReportTokenizer) -> Entities:
+    """The reader's ontology as tensors."""
+    told = [f"{entity.name}: {entity.definition}" for entity in reader.ontology.entities]
+    pieces = [tokenizer.encode([text], max_tokens=64)[0][0] for text in told]
+    neighbours = torch.zeros(reader.width, reader.width)
+    for place, others in enumerate(reader.ontology.links()):
+        neighbours[place, list(others)] = 1 / max(1, len(others))
+    observed = [at for at, entity in enumerate(reader.ontology.entities) if entity.kind in OBSERVED]
+    return Entities(
+        pad_sequence(pieces, batch_first=True, padding_value=PAD), neighbours, torch.tensor(observed)
+    )

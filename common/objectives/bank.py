@@ -1,0 +1,92 @@
+"""Contrastive learning against a public bank: each private pair is told from public pairs, never from
+another's.
+
+The loss is a sum over private pairs, which is what patient-level differential privacy needs. The bank's
+embeddings are constants of a step. Shapes: B private pairs, P public pairs, E embedding width.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from common.data.batch import Batch
+from common.objectives.base import Loss, Objective, Views
+from common.spec.objectives import BankContrastiveSpec
+
+
+class BankContrastive(Objective):
+    """The own partner against the bank's pairs; a pair is not told from a public one of the same text."""
+
+    needs = frozenset({"image", "text"})
+    couples_rows = False
+    reads_tokens = False
+
+    def __init__(self, spec: BankContrastiveSpec) -> None:
+        super().__init__()
+        self.temperature = spec.temperature
+
+    def loss(self, views: Views, batch: Batch) -> Loss | None:
+        """Over the rows that have both image and report; the temperature is fixed."""
+        paired = batch.paired
+        if not bool(paired.any()) or batch.public is None:
+            return None
+        assert views.image_embedding is not None
+        assert views.text_embedding is not None
+        assert batch.public.image_embedding is not None
+        assert batch.public.text_embedding is not None
+        same = same_rows(batch.tokens[paired], batch.public.tokens)
+        mean = bank_loss(
+            views.image_embedding[paired],
+            views.text_embedding[paired],
+            batch.public.image_embedding,
+            batch.public.text_embedding,
+            same,
+            self.temperature,
+        )
+        return Loss(mean, int(paired.sum()))
+
+    def units(self, batch: Batch) -> int:
+        """Pairs."""
+        return int(batch.paired.sum())
+
+
+def bank_loss(
+    image: Tensor,
+    report: Tensor,
+    bank_image: Tensor,
+    bank_report: Tensor,
+    same_text: Tensor,
+    temperature: float,
+) -> Tensor:
+    """The mean over pairs of how surely each finds its partner among the bank's.
+
+    Args:
+        image: (B, E) unit rows.
+        report: (B, E) unit rows.
+        bank_image: (P, E) unit rows.
+        bank_report: (P, E) unit rows.
+        same_text: (B, P) bool, public pairs that a pair is not to be told from.
+        temperature: > 0.
+
+    Returns:
+        () nats; log(P + 1) when the embeddings carry no information.
+    """
+    with torch.autocast(image.device.type, enabled=False):
+        image, report = image.float(), report.float()
+        own = (image * report).sum(dim=1, keepdim=True)
+        ways = [
+            torch.cat([own, (asks @ bank.T).masked_fill(same_text, -math.inf)], dim=1) / temperature
+            for asks, bank in ((image, bank_report), (report, bank_image))
+        ]
+        first = torch.zeros(len(image), dtype=torch.long, device=image.device)
+        return (F.cross_entropy(ways[0], first) + F.cross_entropy(ways[1], first)) / 2
+
+
+def same_rows(tokens: Tensor, others: Tensor) -> Tensor:
+    """(B, T) and (P, T') word pieces, 0 on padding -> (B, P) bool, whether two texts are the same."""
+    length = max(tokens.shape[1], others.shape[1])
+    tokens = F.pad(tokens, (0, length - tokens.shape[1]))
+    others = F.pad(others, (0, length - others.shape[1]))
+    return (tokens[:, None] == others[None]).all(dim=-1)

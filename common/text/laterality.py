@@ -1,0 +1,70 @@
+"""Left and right in a report: mirrored together with the image, or not at all.
+
+A mirrored image contradicts its report unless "left" and "right" change places there, too. Where a word of
+side cannot be turned with certainty, the report says so and its image must stay as it is.
+"""
+
+import re
+
+SWAPPED: dict[str, tuple[tuple[str, str], ...]] = {
+    "en": (("left", "right"), ("leftward", "rightward"), ("leftwards", "rightwards")),
+    "de": (
+        ("links", "rechts"), ("linke", "rechte"), ("linker", "rechter"), ("linken", "rechten"),
+        ("linkes", "rechtes"), ("linkem", "rechtem"), ("linksseitig", "rechtsseitig"),
+        ("linksseitige", "rechtsseitige"), ("linksseitiger", "rechtsseitiger"),
+        ("linksseitigen", "rechtsseitigen"), ("linksseitiges", "rechtsseitiges"),
+        ("linksbasal", "rechtsbasal"), ("linkslateral", "rechtslateral"),
+    ),
+    "es": (
+        ("izquierdo", "derecho"), ("izquierda", "derecha"), ("izquierdos", "derechos"),
+        ("izquierdas", "derechas"),
+    ),
+    "it": (("sinistro", "destro"), ("sinistra", "destra"), ("sinistri", "destri"), ("sinistre", "destre")),
+    "nl": (("linkszijdig", "rechtszijdig"), ("linkszijdige", "rechtszijdige")),
+    "pt": (
+        ("esquerdo", "direito"), ("esquerda", "direita"), ("esquerdos", "direitos"),
+        ("esquerdas", "direitas"),
+    ),
+}  # fmt: skip
+"""Language -> words of one side and of the other; words that two languages share stand once."""
+
+UNSURE = re.compile(
+    r"\b(?:"
+    r"gauches?|droite?s?"  # French: "gauche" hides whether it was "droit" or "droite"
+    r"|right[ -](?:away|angle[sd]?|now|before|after|hand(?:ed)?)|left[ -]hand(?:ed)?"
+    r"|(?:has|have|had|was|is) left"
+    r"|(?:left|right)[ -](?:ventric|atri|heart|coronar|bundle|main)\w*"  # names of parts, whatever the image
+    r"|(?:levo|dextro)\w*|situs|[lr]v[hd]?|[lr]a[de]|[lr](?:ul|ml|ll)|[lr]t"
+    r")\b",
+    re.IGNORECASE,
+)
+"""Words that say a side and have no certain counterpart, or that are no side at all."""
+
+_PAIRS = {a: b for pairs in SWAPPED.values() for one, other in pairs for a, b in ((one, other), (other, one))}
+_SIDE = re.compile(
+    r"(?<![^\W_])(?:" + "|".join(sorted(_PAIRS, key=len, reverse=True)) + r")(?![^\W_])", re.IGNORECASE
+)
+_LETTER = re.compile(r"(?<![\w.])[LR](?![\w.])")
+
+
+def names_side(text: str) -> bool:
+    """Whether `text` says left or right in a word that can be turned."""
+    return _SIDE.search(text) is not None
+
+
+def swap_laterality(text: str) -> str | None:
+    """`text` as it reads of the mirrored image, or None where that is not certain.
+
+    Swapping twice gives the text back. None for a lone "L" or "R", for French sides (whose gender is lost),
+    for abbreviations such as "LLL", and for parts such as the left ventricle.
+    """
+    if UNSURE.search(text) or _LETTER.search(text):
+        return None
+    return _SIDE.sub(lambda found: _in_case_of(found[0], _PAIRS[found[0].casefold()]), text)
+
+
+def _in_case_of(model: str, word: str) -> str:
+    """`word` in capitals, with a capital, or in lower case, as `model` is."""
+    if model.isupper():
+        return word.upper()
+    return word.capitalize() if model[0].isupper() else word
