@@ -60,7 +60,8 @@ def swap_laterality(text: str) -> str | None:
     """
     if UNSURE.search(text) or _LETTER.search(text):
         return None
-    return _SIDE.sub(lambda found: _in_case_of(found[0], _PAIRS[found[0].casefold()]), text)
+    turned = _SIDE.sub(lambda found: _in_case_of(found[0], _PAIRS[found[0].casefold()]), text)
+    return None if UNSURE.search(turned) else turned
 
 
 def _in_case_of(model: str, word: str) -> str:

@@ -97,6 +97,22 @@ def test_a_value_out_of_range_is_named_with_its_key(key: str, value: object) -> 
         ({"objectives__masked_image__decoder_heads": 3}, "does not divide its decoder_width"),
         ({"objectives": {}}, r"[objectives] is empty"),
         ({"data__anchor_pairs": 6}, "leaves no room for private pairs"),
+        ({"objectives": {"image_text_matching": {}}}, "objectives.image_text_matching needs fusion"),
+        ({"objectives__masked_language__condition": "fusion"}, "objectives.masked_language needs fusion"),
+        ({"objectives__high_order": {}}, "objectives.high_order needs three modalities"),
+        ({"objectives__bank_contrastive": {}}, "data.public_negatives need each other"),
+        ({"data__public_negatives": 4}, "data.public_negatives need each other"),
+        ({"objectives": {"anchor": {}}}, r"[objectives] is empty of anything to learn"),
+        (
+            {"objectives__masked_language": {"random_share": 0.6, "kept_share": 0.6}},
+            "random_share and kept_share are more than 1 together",
+        ),
+        ({"data__sentence_share": 0.6, "data__snippet_share": 0.6}, "are more than 1 together"),
+        ({"model__fusion": {"heads": 3}}, "model.fusion.heads does not divide model.fusion.width"),
+        (
+            {"model__fusion": {"pseudo_tokens": 9, "pseudo_pool": 8}},
+            "more than model.fusion.pseudo_pool holds",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(changes: dict[str, Any], words: str) -> None:
