@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ingest_crashes import PREPARATION, SECRET
-from ingest_samples import write_dicom, write_reports
+from ingest_samples import ramp, write_dicom, write_reports
+from PIL import Image
 
 from client.ingest import archive
 from client.ingest.account import Account
@@ -37,6 +38,7 @@ def cut(path: Path, number: int) -> None:
 
 MAKERS: dict[str, Callable[[Path, int], object]] = {
     "image": dicom,
+    "picture": lambda path, _: Image.fromarray(ramp()).save(path, "PNG"),
     "image of nobody": lambda path, number: dicom(path, number, PatientID=None),
     "image without study": lambda path, number: dicom(
         path, number, AccessionNumber=None, StudyInstanceUID=None

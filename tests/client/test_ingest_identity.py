@@ -2,11 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from ingest_samples import write_dicom, write_reports
+from ingest_samples import ramp, write_dicom, write_reports
+from PIL import Image
 
 from client.cli import main
+from client.ingest.account import Account
+from client.ingest.build import Target, ingest
 from client.ingest.identity import Identity, Nameless, identified, read_image_table
 from client.ingest.images import Header
 from client.ingest.pairing import pair
@@ -14,6 +18,8 @@ from client.ingest.placement import place
 from client.ingest.pseudonyms import Pseudonyms, open_pseudonyms
 from client.ingest.rejected import Reason, Refusal
 from client.ingest.reports import Report
+from client.ingest.survey import Source, survey
+from common.imaging.preparation import Preparation
 from common.store import Store
 
 SECRET = Pseudonyms(b"s" * 32)
@@ -91,6 +97,45 @@ def test_the_command_takes_patients_from_a_table(tmp_path: Path, monkeypatch: py
         open_pseudonyms(tmp_path / "home", create=False).patient("MRN-77", "")
     ]
     assert store.sections() == [{"report": "Ms [NAME], [ID]: clear lungs."}]
+
+
+def pictures(folder: Path) -> Path:
+    """PNG and JPEG files of two patients, one name twice."""
+    for path in ("P1/S1/view.png", "P1/S2/view.png", "P2/S3/side.jpg", "loose.png"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(ramp(40, 40)).save(folder / path)
+    return folder
+
+
+def built(folder: Path, store: Path, **told: Any) -> tuple[Store, Account]:
+    found = survey(Source(folder, **told), store)
+    preparation = Preparation(image_size=16, burned_in="keep")
+    done = ingest(found, Target(store, "x", preparation), SECRET, workers=1)
+    return Store(store), done.account
+
+
+def test_folders_of_pictures_become_a_store(tmp_path: Path) -> None:
+    store, account = built(pictures(tmp_path / "folder"), tmp_path / "store", folders=True)
+    assert (account.files.images, account.files.refused) == (3, {"no_patient": 1})
+    assert set(store.column("patient")) == {SECRET.patient("P1", ""), SECRET.patient("P2", "")}
+    assert set(store.column("study")) == {SECRET.study("accession", name) for name in ("S1", "S2", "S3")}
+    assert len(set(store.column("instance"))) == 3
+
+
+def test_a_report_table_that_names_pictures_and_patients_is_enough(tmp_path: Path) -> None:
+    reports = tmp_path / "reports.csv"
+    reports.write_text(
+        "accession_number,patient_id,sop_instance_uids,report,file_names\n"
+        "S1,P1,,Clear.,P1/S1/view.png\n,P2,,A nodule.,side.jpg\n"
+    )
+    store, account = built(pictures(tmp_path / "folder"), tmp_path / "store", reports=[reports])
+    assert account.images.with_report == account.reports.paired == 2
+    assert account.files.refused == {"no_patient": 2}
+    told = dict(zip(store.column("patient"), store.sections(), strict=True))
+    assert told == {
+        SECRET.patient("P1", ""): {"report": "Clear."},
+        SECRET.patient("P2", ""): {"report": "A nodule."},
+    }
 
 
 def image(instance: str, accession: str, date: str = "", patient: str = "P1") -> Header:
