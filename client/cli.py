@@ -16,6 +16,7 @@ from client.ingest.pseudonyms import Shares, open_pseudonyms
 from client.ingest.quality.command import quality_command
 from client.ingest.reports import FORMATS, parse_column_map
 from client.ingest.reports.formats import AUTO
+from client.ingest.reports.tables import COLUMNS, FURTHER_COLUMNS
 from client.ingest.summary import Summary, summarise
 from client.ingest.survey import Source, survey
 from client.ingest.truth import join_truth
@@ -69,7 +70,11 @@ def ingest_command(
     more_reports: Annotated[list[Path] | None, typer.Argument(hidden=True)] = None,
     column_map: Annotated[
         list[str] | None,
-        typer.Option("--map", metavar="OURS=THEIRS", help="Their name for one of our report columns."),
+        typer.Option(
+            "--map",
+            metavar="OURS=THEIRS",
+            help=f"Their name for one of our report columns: {', '.join(COLUMNS + FURTHER_COLUMNS)}.",
+        ),
     ] = None,
     format_name: Annotated[
         str,
