@@ -55,6 +55,19 @@ def test_dark_text_on_bright_ground_is_found() -> None:
     assert share_found(picture, picture != plain) > 0.95
 
 
+def test_every_line_of_a_full_page_is_found() -> None:
+    page = np.full((1400, 1000), 255, np.uint8)
+    for line in range(65):
+        page = written(
+            page,
+            f"{line} " + "DOE^JANE of Lakeside, seen again " * 3,
+            at=(20, 20 + 21 * line),
+            size=15,
+            grey=0,
+        )
+    assert share_found(page, page < 128) > 0.99
+
+
 def test_text_that_went_through_jpeg_is_found() -> None:
     picture = written(speckle(1), "DOE^JANE 1961", at=(8, 6), size=14, grey=230)
     stream = io.BytesIO()

@@ -27,8 +27,8 @@ LOWEST, HIGHEST = 5, 64
 """Pixels of height that a letter has."""
 LETTERS = 3
 """Shapes in a row that make a line."""
-MOST_PIECES = 3000
-"""Letters that are compared with each other; a picture with more has no more text, but more noise."""
+COMPARED, STEP = 1200, 800
+"""Letters that are compared with each other, and how far to go on; a line has fewer than they overlap by."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,15 @@ def _lines(picture: Bytes) -> Iterator[Box]:
     pieces = find_pieces(strokes)
     if not len(pieces):
         return
-    letters = np.flatnonzero(_could_be_letters(pieces, picture, stands_out))[:MOST_PIECES]
-    if len(letters) < 1:
-        return
-    line = connected(_side_by_side(pieces.take(letters)))
-    for number in np.unique(line):
-        row = pieces.take(letters[line == number])
-        if _is_line(row):
-            yield _with_neighbours(row, pieces, picture.shape)
+    downwards = np.flatnonzero(_could_be_letters(pieces, picture, stands_out))
+    downwards = downwards[np.argsort(pieces.bottom[downwards], kind="stable")]
+    for start in range(0, len(downwards), STEP):
+        letters = downwards[start : start + COMPARED]
+        line = connected(_side_by_side(pieces.take(letters)))
+        for number in np.unique(line):
+            row = pieces.take(letters[line == number])
+            if _is_line(row):
+                yield _with_neighbours(row, pieces, picture.shape)
 
 
 def _could_be_letters(pieces: Pieces, picture: Bytes, stands_out: Bytes) -> npt.NDArray[np.bool_]:
@@ -124,15 +125,15 @@ def _opened(picture: Bytes) -> Bytes:
 
 def _spread(picture: Bytes, extreme: np.ufunc) -> Bytes:
     """Replace each pixel by the extreme of the WIDEST_STROKE x WIDEST_STROKE pixels around it."""
-    reach = WIDEST_STROKE // 2
-    for axis in (0, 1):
-        margins = [(reach, reach) if one == axis else (0, 0) for one in (0, 1)]
-        padded = np.pad(picture, margins, mode="edge")
-        length = picture.shape[axis]
-        picture = extreme.reduce(
-            [padded.take(range(at, at + length), axis=axis) for at in range(WIDEST_STROKE)]
-        )
-    return picture
+    height, width = picture.shape
+    padded = np.pad(picture, WIDEST_STROKE // 2, mode="edge")
+    rows = padded[:height].copy()
+    for at in range(1, WIDEST_STROKE):
+        extreme(rows, padded[at : at + height], out=rows)
+    spread = rows[:, :width].copy()
+    for at in range(1, WIDEST_STROKE):
+        extreme(spread, rows[:, at : at + width], out=spread)
+    return spread
 
 
 def _steps(picture: Bytes) -> npt.NDArray[np.int16]:

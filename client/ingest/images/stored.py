@@ -1,6 +1,7 @@
 """The stored values of one frame, decoded; what would cost too much or is cut short is found before."""
 
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,9 +69,10 @@ def is_bomb(path: Path) -> bool:
         )  # PS3.10, 7.1: preamble, "DICM", group length
         inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         size, waiting = 0, b""
-        while size <= MAX_INFLATED_BYTES and (waiting := waiting or file.read(1 << 16)):
-            size += len(inflate.decompress(waiting, 1 << 20))
-            waiting = inflate.unconsumed_tail
+        with suppress(zlib.error):  # what is broken is for the reader to name
+            while size <= MAX_INFLATED_BYTES and (waiting := waiting or file.read(1 << 16)):
+                size += len(inflate.decompress(waiting, 1 << 20))
+                waiting = inflate.unconsumed_tail
     return size > MAX_INFLATED_BYTES
 
 
