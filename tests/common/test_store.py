@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,20 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from common.errors import InputRefusedError, IntegrityError
+from common.imaging.marks import Marks
 from common.imaging.preparation import Preparation
-from common.store import IMAGES, INDEX, LABELS, MANIFEST, NO_IMAGE, Row, Store, write_labels, write_store
+from common.store import (
+    IMAGES,
+    INDEX,
+    LABELS,
+    MANIFEST,
+    MARKS,
+    NO_IMAGE,
+    Row,
+    Store,
+    write_labels,
+    write_store,
+)
 
 SIZE = 16
 PREPARATION = Preparation(image_size=SIZE, burned_in="keep")
@@ -144,3 +157,13 @@ def test_a_store_of_reports_alone_opens(tmp_path: Path) -> None:
     store = stored(tmp_path, [row(1, image=False)])
     assert store.images.shape == (0, 1, SIZE, SIZE)
     assert store.column("image").tolist() == [NO_IMAGE]
+
+
+def test_marks_frame_and_days_are_read_as_written(tmp_path: Path) -> None:
+    marks = Marks(512, 400, 3, "file", "plane", True, "masked", False, 0.25)
+    written = [replace(row(1), marks=marks, frame=2, days=-40), row(2, image=False)]
+    store = stored(tmp_path, written)
+    assert [field.name for field in MARKS] == [field.name for field in fields(Marks)]
+    assert store.column("marks").tolist() == [asdict(marks), None]
+    assert store.column("frame").tolist() == [2, NO_IMAGE]
+    assert store.column("days").tolist() == [-40, None]
