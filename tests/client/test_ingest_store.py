@@ -250,3 +250,27 @@ def test_a_film_becomes_a_row_for_each_chosen_frame(tmp_path: Path) -> None:
         50,
     ]
     assert [marks["source_frames"] for marks in store.column("marks")[film_rows]] == [6, 6, 6]
+
+
+def test_a_store_tells_days_and_comparisons_and_nobody_s_name(tmp_path: Path) -> None:
+    for number, day in ((1, "20200229"), (2, "20200301")):
+        write_dicom(
+            tmp_path / "dicom" / f"{number}.dcm",
+            instance=f"1.{number}",
+            AccessionNumber=f"A{number}",
+            StudyDate=day,
+            PatientName="Quillfeather^Ida",
+        )
+    text = "FINDINGS: Clear. Unchanged nodule since 29 February 2020.\nIMPRESSION: Ms Quillfeather is well."
+    reports = write_reports(tmp_path / "r.csv", [{"accession_number": "A2", "report": text}])
+    account = build_store(tmp_path / "dicom", [reports], tmp_path / "store")
+    assert account.scrubbed == {"DATE": 1, "NAME": 1}
+    rows = Store(tmp_path / "store").index.to_pylist()
+    (told,) = [row for row in rows if row["sections"]]
+    assert told["instance"] == SECRET.instance("1.2")
+    assert dict(told["sections"]) == {
+        "findings": "Clear. Unchanged nodule since [DATE].",
+        "impression": "Ms [NAME] is well.",
+    }
+    assert told["change"] == [("findings", [1])]
+    assert sorted(row["days"] for row in rows) == [0, 1]
