@@ -66,8 +66,8 @@ def pair(
     unpaired: list[Unpaired] = []
     refused: list[Refusal] = []
     for number, report in enumerate(reports):
-        found = index.of(report)
-        reason = found if isinstance(found, Reason) else index.conflict(report, found)
+        found = index.find(report)
+        reason = found if isinstance(found, Reason) else None
         patient = (report.patient_id, index.issuer(report.patient_id))
         if not report.patient_id and nameless_by_study and report.accession:
             patient = of_study(report.accession)
@@ -192,6 +192,7 @@ class _Index:
     def __init__(self, images: Sequence[Header], files: Sequence[str]) -> None:
         self._images = images
         self._names = FileNames(files)
+        self._answers: dict[tuple[object, ...], list[int] | Reason] = {}
         self._by_instance: defaultdict[str, list[int]] = defaultdict(list)
         self._by_accession: defaultdict[str, list[int]] = defaultdict(list)
         self._by_study: defaultdict[str, list[int]] = defaultdict(list)
@@ -204,8 +205,22 @@ class _Index:
         self._by_accession.pop("", None)
         self._by_study.pop("", None)
 
-    def of(self, report: Report) -> list[int] | Reason:
-        """The images of a report; none if they are not here, a reason if they cannot be told."""
+    def find(self, report: Report) -> list[int] | Reason:
+        """The images of a report; none if they are not here, a reason if they cannot be its own."""
+        if report.instance_uids:
+            return self._judged(report)
+        # Where one number stands for a whole archive, all its reports ask the same.
+        numbers = (report.accession, *report.further_accessions)
+        key = (numbers, report.study_uids, report.file_names, report.patient_id)
+        if key not in self._answers:
+            self._answers[key] = self._judged(report)
+        return self._answers[key]
+
+    def _judged(self, report: Report) -> list[int] | Reason:
+        found = self._of(report)
+        return found if isinstance(found, Reason) else self._conflict(report, found) or found
+
+    def _of(self, report: Report) -> list[int] | Reason:
         if report.instance_uids:
             return [number for uid in report.instance_uids for number in self._by_instance.get(uid, ())]
         for by, names in (
@@ -239,7 +254,7 @@ class _Index:
         """Who gave out this patient's number, by its images; "" where there are none."""
         return next(iter(self._issuers.get(patient_id, ())), "") if patient_id else ""
 
-    def conflict(self, report: Report, found: Sequence[int]) -> Reason | None:
+    def _conflict(self, report: Report, found: Sequence[int]) -> Reason | None:
         """Why a report cannot be of these images' patient, or None if it can."""
         patients = {self._images[number].patient for number in found}
         if report.patient_id and any(number not in ("", report.patient_id) for number, _ in patients):
