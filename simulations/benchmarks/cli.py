@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,7 @@ if TYPE_CHECKING:  # they import torch and flwr: seconds that no other command s
     from simulations.benchmarks.engine import EngineTimes
     from simulations.benchmarks.hub_memory import HubMemory
     from simulations.benchmarks.ingest import IngestSpeed
+    from simulations.benchmarks.secagg import SecureAggregationCost
 
 ENGINE_GOAL = 5.0
 """Ray's seconds over ours, at least."""
@@ -28,6 +30,12 @@ STORE_GOAL = 20.0
 """Times as fast from the store as decoded again, at least."""
 FLAT_GOAL = 1.10
 """Peak of an ingest of many files over that of few, at most."""
+CLIENT_GOAL, HUB_GOAL = 10.0, 5.0
+"""Flower's CPU seconds over ours, at least, of a site and of the hub."""
+MASKING_GOAL = 64 << 20
+"""Bytes by which masking 50M parameters may grow the resident set."""
+ERROR_GOAL = 0.003
+"""Relative L2 error of the mean by 16-bit integers, at most."""
 MEBIBYTE = 1 << 20
 
 bench = typer.Typer(
@@ -100,6 +108,65 @@ def ingest_command(
         images=images, side=side, image_size=image_size, files=(few_files, many_files), on_stage=_say
     )
     _tell(speed.to_json(), ingest_table(speed), as_json=as_json)
+
+
+class ProfileChoice(StrEnum):
+    """How our words are packed."""
+
+    wide = "wide"
+    thin = "thin"
+
+
+@bench.command("secagg")
+def secagg_command(
+    parameters: Annotated[
+        list[int] | None,
+        typer.Option(min=1000, help="Size of the model; repeat for a table.  [default: 10000000]"),
+    ] = None,
+    sites: Annotated[
+        list[int] | None, typer.Option(min=3, max=100, help="Sites; repeat.  [default: 5 and 10]")
+    ] = None,
+    profile: Annotated[ProfileChoice, typer.Option(help="3 bytes a parameter, or 2.")] = ProfileChoice.wide,
+    as_json: AsJson = False,
+) -> None:
+    """Measure secure aggregation against Flower's own SecAgg+ functions.
+
+    CPU seconds of one site and of the hub on the same vector in the same process, the memory that masking 50M
+    parameters takes, and the error of the mean on a real update. 100M parameters need 8 GiB for Flower's.
+    """
+    from simulations.benchmarks.secagg import measure_secure_aggregation
+
+    cost = measure_secure_aggregation(
+        parameters=parameters or [10_000_000],
+        site_counts=sites or [5, 10],
+        profile=profile.value,
+        on_stage=_say,
+    )
+    _tell(cost.to_json(), secagg_table(cost), as_json=as_json)
+
+
+def secagg_table(cost: SecureAggregationCost) -> Table:
+    """One row per case, memory and error beneath."""
+    table = Table(title=f"Secure aggregation, {cost.profile} words, CPU seconds of ours / Flower's")
+    for column in ("parameters", "sites", "site", "ratio", "hub", "ratio"):
+        table.add_column(column, justify="right")
+    for case in cost.cases:
+        table.add_row(
+            f"{case.parameters / 1e6:g}M",
+            str(case.sites),
+            f"{case.client_seconds:.2f} / {case.flower.client_seconds:.2f}",
+            f"{_sign(case.ratio_client >= CLIENT_GOAL)} {case.ratio_client:.1f}",
+            f"{case.hub_seconds:.2f} / {case.flower.hub_seconds:.2f}",
+            f"{_sign(case.ratio_hub >= HUB_GOAL)} {case.ratio_hub:.1f}",
+        )
+    one = cost.cases[0]
+    table.caption = (
+        f"{one.bytes_per_parameter:.2f} bytes a parameter, Flower {one.flower.bytes_per_parameter:.2f}\n"
+        f"{_sign(cost.masking_growth_bytes < MASKING_GOAL)} masking {cost.masking_parameters / 1e6:g}M "
+        f"parameters takes {cost.masking_growth_bytes / MEBIBYTE:.1f} MiB more\n"
+        f"{_sign(cost.relative_error <= ERROR_GOAL)} relative error of the mean {cost.relative_error:.2%}"
+    )
+    return table
 
 
 def engine_table(times: EngineTimes) -> Table:
