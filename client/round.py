@@ -7,19 +7,21 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from client.home import ROUNDS, Home
 from client.ingest.quality import require_quality
 from client.protection import Protection, Receipt, protect
+from client.secagg import SecureRounds
 from common.data.batch import Batch
 from common.data.batches import Batches, fixed_batches
 from common.data.corpus import read_corpus, reading_of
-from common.errors import ConfigurationError, InputRefusedError, IntegrityError
+from common.errors import ConfigurationError, InputRefusedError, IntegrityError, PolicyError
 from common.messages import Answer, Instruction
 from common.model.vlp import VLPModel
 from common.project import Project, open_project, weights_of
@@ -44,6 +46,8 @@ class Site:
     train_rows: int
     protection: Protection | None = None
     """What `[privacy]` asks; None where it asks nothing."""
+    secure_rounds: SecureRounds | None = None
+    """Where the approved project has secure aggregation; an update then leaves in no other way."""
 
     @property
     def weight(self) -> int:
@@ -59,14 +63,17 @@ def open_site(node: NodeConfig) -> Site:
     """The hospital that this node's own configuration describes; opened once per process.
 
     Args:
-        node: `site` (name), `store` and `project` (folders), `bank` (folder;
-            needed when the project has anchors), `ledger` (folder; needed under privacy).
+        node: `site` (name), `store` and `project` (folders), `bank` (folder; needed when the project has
+            anchors), `ledger` (folder; needed under privacy), `home` (folder; needed with secure aggregation),
+            `require-secure-aggregation` (true: no project without it).
 
     Raises:
         ConfigurationError: a setting is missing, or the project does not name this site.
         InputRefusedError: the store has no training pairs, images prepared otherwise, or fails a threshold of
             `[data.quality]`.
         IntegrityError: project, store or bank differ from their digests.
+        PolicyError: the site asks for secure aggregation and the project has none, or its roster is not the
+            approved one.
     """
     missing = [key for key in ("site", "store", "project") if not node.get(key)]
     if missing:
@@ -75,7 +82,27 @@ def open_site(node: NodeConfig) -> Site:
             outward="node configuration incomplete",
         )
     folders = [str(node.get(key, "")) for key in ("store", "project", "bank", "ledger")]
-    return _open_site(str(node["site"]), *folders)
+    site = _open_site(str(node["site"]), *folders)
+    return replace(site, secure_rounds=_secure_rounds(site.name, site.project, node))
+
+
+def _secure_rounds(name: str, project: Project, node: NodeConfig) -> SecureRounds | None:
+    """What stands between an update and the hub; read anew each time, for an approval can be withdrawn."""
+    if project.spec.secure_aggregation.mode == "off":
+        if node.get("require-secure-aggregation"):
+            raise PolicyError(
+                f"this site asks for secure aggregation and project {project.manifest.name} has none",
+                outward="this site takes part with secure aggregation only",
+            )
+        return None
+    if not node.get("home"):
+        raise ConfigurationError(
+            "node configuration lacks home, where this site's identity lies; set it with --node-config",
+            outward="node configuration incomplete",
+        )
+    home = Home(Path(str(node["home"])))
+    member = home.member(name, project.roster)
+    return SecureRounds(member, home.folder / ROUNDS, threads=project.spec.train.threads)
 
 
 @cache

@@ -2,6 +2,7 @@
 
     hub -> site   Instruction   round number, digests of project and model, the model, the clip table
     site -> hub   Answer        the same digests, the packed update, the sums
+    both ways     Step          with secure aggregation: one message of SA-1 instead of the Answer
 
 Records are looked up in the RecordDict itself: its views `array_records` and `config_records` leave a
 reference cycle behind at every use, and with it all arrays of the message until Python's collector comes by.
@@ -26,6 +27,8 @@ Number = TypeVar("Number", bound=np.generic)
 
 HELLO = "query.hello"
 TRAIN = "train"
+SHARE, INPUT, CONSENT, REVEAL = "train.share", "train.input", "train.consent", "train.reveal"
+"""What follows TRAIN with secure aggregation, see `common.secagg.site`."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,21 @@ class Instruction:
     """(L,) float32."""
     ledgers: Mapping[str, str] = field(default_factory=dict)
     """Site -> the head of its privacy ledger that the hub remembers; empty without privacy."""
+    attempt: int = 0
+    """With secure aggregation: rises with every try of every round; 0 without."""
 
     def to_records(self) -> RecordDict:
         """As Flower sends it."""
         records = RecordDict(
             {
-                "round": ConfigRecord({"round": self.round, "project": self.project, "model": self.model}),
+                "round": ConfigRecord(
+                    {
+                        "round": self.round,
+                        "project": self.project,
+                        "model": self.model,
+                        "attempt": self.attempt,
+                    }
+                ),
                 "model": ArrayRecord({"weights": Array(self.weights), "clips": Array(self.clips)}),
             }
         )
@@ -84,6 +96,7 @@ class Instruction:
             weights=_array(arrays, "weights", np.float32).copy(),  # torch warns of what it cannot write to
             clips=_array(arrays, "clips", np.float32),
             ledgers={site: _text(heads, site) for site in heads},
+            attempt=_integer(said, "attempt"),
         )
 
 
@@ -131,6 +144,46 @@ class Answer:
             sums=_array(_arrays(records, "sums"), "sums", np.uint64),
             ledger=_ledger(records),
         )
+
+
+@dataclass(frozen=True)
+class Step:
+    """A message of secure aggregation, either way; only the answer to INPUT carries numbers, and masked."""
+
+    round: int
+    attempt: int
+    body: bytes
+    """As `common.secagg.messages` writes it; may be empty."""
+    planes: Planes | None = None
+    """(N,) the masked update."""
+    lanes: npt.NDArray[np.uint64] | None = None
+    """(K,) the masked sums."""
+
+    def to_records(self) -> RecordDict:
+        """As Flower sends it."""
+        said = ConfigRecord({"round": self.round, "attempt": self.attempt, "body": self.body})
+        records = RecordDict({"round": said})
+        if self.planes is not None and self.lanes is not None:
+            records["update"] = planes_to_record(self.planes)
+            records["sums"] = ArrayRecord({"sums": Array(self.lanes)})
+        return records
+
+    @classmethod
+    def from_records(cls, records: RecordDict) -> "Step":
+        """The inverse of `to_records`.
+
+        Raises:
+            IntegrityError: a record or a value is missing or has another type.
+        """
+        said = _config(records, "round")
+        body = said.get("body")
+        if not isinstance(body, bytes):
+            raise IntegrityError("the message's 'body' is not bytes", outward="malformed message")
+        planes = lanes = None
+        if "update" in records:
+            planes = planes_from_record(_arrays(records, "update"))
+            lanes = _array(_arrays(records, "sums"), "sums", np.uint64)
+        return cls(_integer(said, "round"), _integer(said, "attempt"), body, planes, lanes)
 
 
 def planes_to_record(planes: Planes) -> ArrayRecord:

@@ -3,6 +3,7 @@
 project.json     names and SHA-256 digests of all the rest; its own digest names the project
 spec.json        the canonical spec
 tokenizer.json   the vocabulary, trained on public text
+roster.json      with secure aggregation: the members and their signatures
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from common.errors import ConfigurationError, IntegrityError
 from common.files import write_whole
 from common.model.vlp import VLPModel, build_model
 from common.privacy.approval import require_private
+from common.roster import Roster, read_roster
 from common.spec.run import Spec
 from common.store import Store
 from common.text.ontology import sentences as ontology_sentences
@@ -24,7 +26,7 @@ from common.text.sections import training_text
 from common.text.tokenizer import ReportTokenizer, train_tokenizer
 from common.update import MAX_SITES, Layout, Profile, Weights, answer_bytes
 
-MANIFEST, SPEC, TOKENIZER = "project.json", "spec.json", "tokenizer.json"
+MANIFEST, SPEC, TOKENIZER, ROSTER = "project.json", "spec.json", "tokenizer.json", "roster.json"
 
 
 class ProjectManifest(BaseModel):
@@ -38,6 +40,8 @@ class ProjectManifest(BaseModel):
     """Who may take part, sorted."""
     spec_sha256: str
     tokenizer_sha256: str
+    roster_sha256: str | None = None
+    """Digest of what the roster's members signed; None without secure aggregation."""
     bank_sha256: str | None
     """Digest of the public bank's store; None when the spec uses none."""
 
@@ -66,6 +70,22 @@ class Project:
     def layout(self) -> Layout:
         """Tensors of the model, in order."""
         return Layout.of(weights_of(self.fresh_model()))
+
+    @cached_property
+    def roster(self) -> Roster:
+        """The members, all signatures checked; a project with secure aggregation has one.
+
+        Raises:
+            IntegrityError: it is not the one that the project names, or lacks a signature.
+        """
+        roster = read_roster(self.folder / ROSTER)
+        if roster.digest().hex() != self.manifest.roster_sha256 or roster.names != self.manifest.sites:
+            raise IntegrityError(
+                f"project {self.manifest.name}: {ROSTER} differs from {MANIFEST}; fetch the project again",
+                outward=f"{ROSTER} differs from the project manifest",
+            )
+        roster.require_all_signatures()
+        return roster
 
     @property
     def profile(self) -> Profile:
@@ -99,14 +119,18 @@ class Project:
         return bank
 
 
-def create_project(folder: Path, spec: Spec, *, sites: list[str], bank: Store | None) -> Project:
+def create_project(
+    folder: Path, spec: Spec, *, sites: list[str], bank: Store | None, roster: Roster | None = None
+) -> Project:
     """Train the vocabulary on public text and write the project to `folder`.
 
     Raises:
-        ConfigurationError: the spec needs a bank and there is none, or sites are missing or too many,
-            or its privacy cannot be what it promises.
+        ConfigurationError: the spec needs a bank or a roster and there is none, or sites are missing or too
+            many, or are not those of the roster, or its privacy cannot be what it promises.
+        IntegrityError: a member of the roster did not sign it.
     """
     _require_sites(spec, sites)
+    _require_roster(spec, sites, roster)
     require_private(spec, sites)
     if spec.data.needs_bank and bank is None:
         raise ConfigurationError(
@@ -125,8 +149,11 @@ def create_project(folder: Path, spec: Spec, *, sites: list[str], bank: Store | 
         sites=tuple(sorted(sites)),
         spec_sha256=spec.digest(),
         tokenizer_sha256=_sha256((folder / TOKENIZER).read_bytes()),
+        roster_sha256=None if roster is None else roster.digest().hex(),
         bank_sha256=bank.digest() if bank is not None and spec.data.needs_bank else None,
     )
+    if roster is not None:
+        roster.save(folder / ROSTER)
     write_whole(folder / MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
     return open_project(folder)
 
@@ -172,6 +199,33 @@ def weights_of(model: VLPModel) -> Weights:
         name: tensor.detach().numpy().astype(np.float32, copy=True)
         for name, tensor in model.state_dict().items()
     }
+
+
+def _require_roster(spec: Spec, sites: list[str], roster: Roster | None) -> None:
+    """Whether the roster is one under which the spec can run."""
+    if spec.secure_aggregation.mode == "off":
+        if roster is not None:
+            raise ConfigurationError("secure_aggregation.mode = 'off' has no use for a roster; leave it out")
+        return
+    if roster is None:
+        raise ConfigurationError("secure_aggregation.mode = 'sa1' needs a roster that every site signed")
+    roster.require_all_signatures()
+    if list(roster.names) != sorted(sites):
+        raise ConfigurationError("the sites are not those of the roster; name exactly its members")
+    if spec.federation.weight_cap > roster.weight_cap:
+        raise ConfigurationError(
+            f"federation.weight_cap = {spec.federation.weight_cap}, the roster allows {roster.weight_cap}"
+        )
+    if spec.federation.profile not in roster.profiles:
+        raise ConfigurationError(
+            f"federation.profile = '{spec.federation.profile}', "
+            f"the roster allows {', '.join(roster.profiles)}"
+        )
+    if spec.secure_aggregation.min_sites < roster.min_sites:
+        raise ConfigurationError(
+            f"secure_aggregation.min_sites = {spec.secure_aggregation.min_sites}, the roster asks for "
+            f"{roster.min_sites}"
+        )
 
 
 def _require_sites(spec: Spec, sites: list[str]) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from common.errors import IntegrityError
 from common.messages import Answer, Instruction
-from common.update import FIXED_POINT, Layout, Profile, Vector, add_packed, mean_update, sum_names
+from common.update import FIXED_POINT, Layout, Profile, Vector, Words, add_packed, mean_update, sum_names
 
 Lanes = dict[str, int]
 """Name of a sum -> its value; see `common.update.sum_names`."""
@@ -63,6 +63,19 @@ class Accumulator:
         add_packed(self._total, answer.planes, self._profile)
         self._sums += answer.sums
         return lanes
+
+    def take_sum(self, words: Words, sums: npt.NDArray[np.uint64], *, sites: int) -> None:
+        """Take what secure aggregation summed over `sites` answers, as if they had been added one by one.
+
+        Raises:
+            IntegrityError: the weights cannot be those of so many sites.
+        """
+        weight = self._named(sums)["weight"]
+        if not sites <= weight <= sites * self._weight_cap:
+            raise IntegrityError(
+                f"{sites} answers weigh {weight}, not {sites} to {sites * self._weight_cap} together"
+            )
+        self._total, self._sums = words, sums
 
     def finish(self) -> RoundSum:
         """The weighted mean of all answers added; at least one was."""

@@ -5,7 +5,7 @@ Shapes: N coordinates of the model.
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flwr.app import Message
 from flwr.serverapp import Grid
@@ -19,10 +19,13 @@ from server.checkpoint import GlobalState
 from server.cohort import Cohort, Reply, exchange
 from server.ledgers import LedgerHeads
 from server.report.records import SiteRound
+from server.secagg import SecureRound
 
 log = logging.getLogger("fedvlp")
 
 MICROSECONDS = 1e6
+NANOSECONDS_PER_ATTEMPT = 1_000_000
+"""Attempts of secure aggregation are numbered by the millisecond, so that they rise over a hub's restarts."""
 
 
 @dataclass
@@ -37,8 +40,10 @@ class Collected:
     """From the first push to the last reply."""
     adding_seconds: float
     """Spent on adding answers up."""
+    contributors: int
+    """Sites whose updates are in the sum."""
     lanes: dict[str, Lanes] = field(default_factory=dict)
-    """Site -> its own sums; plain aggregation shows them, secure aggregation will not."""
+    """Site -> its own sums; plain aggregation shows them, secure aggregation does not."""
 
 
 def instruct(project: Project, state: GlobalState, ledgers: LedgerHeads) -> Instruction:
@@ -61,15 +66,11 @@ def collect(
     Raises:
         PeerError: fewer usable answers than federation.min_sites; nothing was applied.
     """
+    if project.spec.secure_aggregation.mode == "sa1":
+        return _collect_securely(grid, cohort, instruction, project)
     federation = project.spec.federation
     started = time.perf_counter()
-    accumulator = Accumulator(
-        project.layout,
-        project.spec.objectives.names,
-        instruction,
-        project.profile,
-        weight_cap=federation.weight_cap,
-    )
+    accumulator = _accumulator(instruction, project)
     adding = _Adding(accumulator, ledgers)
     timeout_seconds = federation.reply_timeout_seconds
     exchange(
@@ -87,7 +88,38 @@ def collect(
         bytes_up=len(adding.lanes) * project.answer_bytes,
         seconds=seconds,
         adding_seconds=adding.seconds,
+        contributors=len(adding.lanes),
         lanes=adding.lanes,
+    )
+
+
+def _collect_securely(grid: Grid, cohort: Cohort, instruction: Instruction, project: Project) -> Collected:
+    """The same by secure aggregation: the hub learns the sum over the survivors."""
+    attempt = time.time_ns() // NANOSECONDS_PER_ATTEMPT
+    found = SecureRound(grid, cohort, replace(instruction, attempt=attempt), project).play()
+    accumulator = _accumulator(instruction, project)
+    accumulator.take_sum(found.words, found.lanes, sites=len(found.survivors))
+    return Collected(
+        sum=accumulator.finish(),
+        sites=tuple(
+            SiteRound(name=name, status="ok") if name in found.survivors else found.dropped[name]
+            for name in sorted(cohort)
+        ),
+        bytes_down=len(cohort) * instruction_bytes(len(instruction.weights), len(instruction.clips)),
+        bytes_up=len(found.survivors) * project.answer_bytes,
+        seconds=found.seconds,
+        adding_seconds=found.summing_seconds,
+        contributors=len(found.survivors),
+    )
+
+
+def _accumulator(instruction: Instruction, project: Project) -> Accumulator:
+    return Accumulator(
+        project.layout,
+        project.spec.objectives.names,
+        instruction,
+        project.profile,
+        weight_cap=project.spec.federation.weight_cap,
     )
 
 

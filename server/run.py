@@ -137,8 +137,8 @@ def record_round(
     """Write down what the round that led to `state` did."""
     lanes = collected.sum.lanes
     parallel = getattr(grid, "parallel_sites", len(collected.sites))
-    training = [site["training_microseconds"] / MICROSECONDS for site in collected.lanes.values()]
-    validation = [site["validation_microseconds"] / MICROSECONDS for site in collected.lanes.values()]
+    training = _seconds(collected, "training_microseconds")
+    validation = _seconds(collected, "validation_microseconds")
     if isinstance(
         project.spec.privacy, LocalPrivacySpec
     ):  # sites withhold their times: all of it is training
@@ -154,7 +154,7 @@ def record_round(
         evaluation=watch.laps["evaluation"],
         total=watch.total(),
     )
-    coordinates = project.layout.num_coordinates * len(collected.lanes)
+    coordinates = project.layout.num_coordinates * collected.contributors
     return RoundRecord(
         round=state.round,
         sites=collected.sites,
@@ -164,6 +164,14 @@ def record_round(
         update_norm=float(np.linalg.norm(collected.sum.mean)),
         clipped_share=lanes["clipped"] / coordinates,
     )
+
+
+def _seconds(collected: Collected, lane: str) -> list[float]:
+    """What each site spent; where only the sum is known, the mean stands for each."""
+    if collected.lanes:
+        return [lanes[lane] / MICROSECONDS for lanes in collected.lanes.values()]
+    mean = collected.sum.lanes[lane] / MICROSECONDS / collected.contributors
+    return [mean] * collected.contributors
 
 
 def conclude(

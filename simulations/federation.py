@@ -12,11 +12,14 @@ from pathlib import Path
 
 from flwr.app import Context, RecordDict
 
+from client.home import Home
 from client.ingest.quality import require_quality
 from client.ledger import Ledger
 from common.data.corpus import require_preparation
 from common.errors import ConfigurationError, InputRefusedError, IntegrityError
 from common.project import MANIFEST, Project, create_project, open_project
+from common.roster import Member, Roster, make_roster
+from common.secagg.keys import identity_of
 from common.spec.privacy import LocalPrivacySpec
 from common.spec.run import Spec
 from common.store import Store
@@ -62,7 +65,9 @@ class Federation:
             require_preparation(bank, self.spec.preparation)
         if resume and (self.project_folder / MANIFEST).exists():
             return self._same_project(bank)
-        return create_project(self.project_folder, self.spec, sites=list(self.sites), bank=bank)
+        return create_project(
+            self.project_folder, self.spec, sites=list(self.sites), bank=bank, roster=self._consortium()
+        )
 
     @property
     def project_folder(self) -> Path:
@@ -78,6 +83,8 @@ class Federation:
             nodes[name] = {"site": name, "store": str(store.resolve()), "project": project, "bank": bank}
             if isinstance(self.spec.privacy, LocalPrivacySpec):
                 nodes[name] = {**nodes[name], "ledger": str(self._ledger(name).resolve())}
+            if self.spec.secure_aggregation.mode == "sa1":
+                nodes[name] = {**nodes[name], "home": str(self._home(name).folder)}
         return nodes
 
     def open_ledgers(self) -> None:
@@ -92,6 +99,30 @@ class Federation:
 
     def _ledger(self, site: str) -> Path:
         return self.out / "ledgers" / site
+
+
+    def _home(self, site: str) -> Home:
+        return Home(self.out.resolve() / "homes" / site)
+
+    def _consortium(self) -> Roster | None:
+        """With secure aggregation: an identity in every home, and a roster that all signed and approved."""
+        secure, federation = self.spec.secure_aggregation, self.spec.federation
+        if secure.mode == "off":
+            return None
+        keys = {name: self._home(name).identity(create=True) for name in sorted(self.sites)}
+        members = [Member(name=name, identity=identity_of(key).hex()) for name, key in keys.items()]
+        roster = make_roster(
+            version=1,
+            members=tuple(members),
+            min_sites=secure.min_sites,
+            weight_cap=federation.weight_cap,
+            profiles=(federation.profile,),
+        )
+        for name, key in keys.items():
+            roster = roster.signed_by(name, key)
+        for name in keys:
+            self._home(name).approve(roster)
+        return roster
 
     def settings(self, *, engine: Engine, resume: bool) -> RunSettings:
         """What the hub is started with."""

@@ -22,6 +22,9 @@ from common.seeds import derive_seed
 from common.spec.model import ModelSpec
 from common.spec.run import Spec
 
+VOCABULARY_ROWS = frozenset({"text.embedding.weight", "objectives.masked_language.bias"})
+"""Tensors with a row for every word piece; the row of a rare word tells who used it."""
+
 
 class VLPModel(nn.Module):
     """Everything that is trained, and so everything that is exchanged."""
@@ -197,7 +200,12 @@ def build_model(spec: Spec, vocabulary_size: int) -> VLPModel:
     """A fresh model whose weights are a function of `spec.seed` alone; the caller's random state is kept."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(spec.seed, "model"))
-        return VLPModel(spec, vocabulary_size)
+        model = VLPModel(spec, vocabulary_size)
+    if spec.train.vocabulary_rows == "frozen":
+        for name, weight in model.named_parameters():
+            if name in VOCABULARY_ROWS:
+                weight.requires_grad_(False)
+    return model
 
 
 def build_image_encoder(spec: ModelSpec, channels: int) -> VisionTransformer | ResNet:

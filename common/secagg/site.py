@@ -120,18 +120,18 @@ Stage = Advertised | Shared | Masked | Consented
 
 
 def advertise(
-    member: Member, terms: Terms, *, consumed: tuple[int, int] = (0, 0), random: RandomBytes = os.urandom
+    member: Member, terms: Terms, *, consumed: int = 0, random: RandomBytes = os.urandom
 ) -> tuple[Advertised, Advert]:
     """Make fresh keys for a round that is newer than any before.
 
     Args:
         member: this site.
         terms: as this site wrote them down.
-        consumed: round and attempt that this site last took part in.
+        consumed: the last attempt of this run that this site took part in.
         random: source of secrets.
     """
-    if terms.number <= consumed:
-        raise refusal(Reason.REPLAYED, f"round {terms.round}, attempt {terms.attempt} was consumed")
+    if terms.attempt <= consumed:
+        raise refusal(Reason.REPLAYED, f"attempt {terms.attempt} is not newer than {consumed}")
     sealing, masking, seed = (Secret(random(SECRET_BYTES)) for _ in range(3))
     body = (
         member.place,

@@ -22,7 +22,8 @@ class Terms:
     """Digest of the approved project."""
     round: int
     attempt: int
-    """From 1; a round that was aborted is tried again under the next number."""
+    """From 1, higher than any before it in the run, also those of other rounds: a round that was aborted is
+    tried again under another number."""
     roster: bytes
     """Digest of the approved roster."""
     model: bytes
@@ -43,11 +44,6 @@ class Terms:
     def profile(self) -> Profile:
         """How words are packed."""
         return Profile(self.word_bits, self.levels)
-
-    @property
-    def number(self) -> tuple[int, int]:
-        """Round and attempt; these only ever rise."""
-        return (self.round, self.attempt)
 
     def digest(self) -> bytes:
         """SHA-256 over all of them."""

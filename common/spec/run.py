@@ -17,7 +17,7 @@ from common.spec.model import ModelSpec
 from common.spec.objectives import ObjectivesSpec
 from common.spec.privacy import PRIVACY_MODES, PrivacySpec
 from common.spec.section import Section
-from common.spec.secure_aggregation import SecureAggregationSpec
+from common.spec.secure_aggregation import SECURE_AGGREGATION_MODES, SecureAggregationSpec
 from common.spec.train import TrainSpec
 
 NOT_IN_PRIVATE_STEPS = (
@@ -30,8 +30,13 @@ NOT_IN_PRIVATE_STEPS = (
     "compile",
     "processes",
     "save_every_steps",
+    "vocabulary_rows",
 )
 """Keys of `[train]` that only steps without privacy obey; a key that would do nothing is refused."""
+
+
+TAGGED = {"privacy": PRIVACY_MODES, "secure_aggregation": SECURE_AGGREGATION_MODES}
+"""Tables whose keys depend on their mode."""
 
 
 class Spec(Section):
@@ -65,6 +70,25 @@ class Spec(Section):
                 raise ValueError(
                     f"train.{key} does not go with privacy.mode = '{self.privacy.mode}'; leave it out"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _covers_rare_rows(self) -> Self:
+        secure = self.secure_aggregation
+        if secure.mode == "off":
+            return self
+        if secure.rare_rows == "frozen" and self.train.vocabulary_rows != "frozen":
+            raise ValueError(
+                "secure_aggregation.rare_rows = 'frozen' needs train.vocabulary_rows = 'frozen': "
+                "the row of a word that one hospital alone uses would stand out of the sum"
+            )
+        if secure.rare_rows == "noise" and self.privacy.mode == "none":
+            raise ValueError("secure_aggregation.rare_rows = 'noise' needs a privacy.mode other than 'none'")
+        if secure.min_sites > self.federation.min_sites:
+            raise ValueError(
+                f"federation.min_sites = {self.federation.min_sites} is below secure_aggregation.min_sites = "
+                f"{secure.min_sites}: such a round could not be summed"
+            )
         return self
 
     @property
@@ -126,16 +150,15 @@ def _first_complaint(error: ValidationError) -> str:
     """One line: the key's dotted path and what is wrong with it; how many more there are."""
     first, *others = error.errors(include_url=False, include_context=False)
     key = ".".join(str(part) for part in first["loc"])
-    for mode in PRIVACY_MODES:  # pydantic puts the mode it chose between table and key
-        key = key.replace(f"privacy.{mode}.", "privacy.")
+    for table, modes in TAGGED.items():  # pydantic puts the mode it chose between table and key
+        for mode in modes:
+            key = key.replace(f"{table}.{mode}.", f"{table}.")
     if first["type"] == "extra_forbidden":
         complaint = f"unknown key '{key}'; correct or remove it"
     elif first["type"] == "union_tag_not_found":
         complaint = f"key '{key}.mode' is missing; it has no default"
     elif first["type"] == "union_tag_invalid":
-        complaint = (
-            f"key '{key}.mode': write one of {', '.join(PRIVACY_MODES)}, got {first['input']['mode']!r}"
-        )
+        complaint = f"key '{key}.mode': write one of {', '.join(TAGGED[key])}, got {first['input']['mode']!r}"
     elif first["type"] == "missing":
         complaint = f"key '{key}' is missing; it has no default"
     elif not key or first["msg"].startswith("Value error, "):

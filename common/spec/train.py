@@ -41,6 +41,8 @@ class TrainSpec(Section):
     """Layers are run again in the backward pass instead of remembered: less memory, a third more time."""
     compile: bool = False
     """Towers through `torch.compile`: worth its minute or two on long rounds; needs a C++ compiler."""
+    vocabulary_rows: Literal["trained", "frozen"] = "trained"
+    """`frozen`: what belongs to one word piece alone, its embedding and its bias, stays as it began."""
     precision: Literal["auto", "bf16", "fp32"] = "bf16"
     """`auto`: bf16 where hardware multiplies it, fp32 elsewhere: emulated, it takes four times as long."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -91,11 +91,11 @@ def sybil(said: Terms, place: int, signing_key: Secret) -> Advert:
 # --- advertising --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("consumed", [(1, 1), (1, 2), (2, 1)])
-def test_a_round_is_consumed_once(consumed: tuple[int, int]) -> None:
+@pytest.mark.parametrize("consumed", [1, 2, 9])
+def test_an_attempt_is_consumed_once(consumed: int) -> None:
     with stops(Reason.REPLAYED):
         advertise(members(3)[0], terms(), consumed=consumed)
-    advertise(members(3)[0], terms(round=3), consumed=consumed)
+    advertise(members(3)[0], terms(attempt=consumed + 1), consumed=consumed)
 
 
 def test_keys_are_fresh_in_every_round() -> None:

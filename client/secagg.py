@@ -1,0 +1,252 @@
+"""A site's rounds of secure aggregation between two messages: sealed on its disc, and written down for good.
+
+HOME/secagg/stage          the site's stage, sealed under its identity
+HOME/secagg/update         the update that waits to be masked, sealed under a key in the stage's seal
+HOME/secagg/rounds.sqlite  what was consumed and unmasked, and a line for every step and refusal
+
+A stage is on the disc before its message leaves, and a stage that revealed or refused is gone before anything
+of it leaves. So a site that is killed between two messages goes on or drops out, and never reveals twice.
+"""
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from common.files import whole_file, write_whole
+from common.messages import Answer, Step
+from common.secagg.abort import AbortError, Reason, refusal
+from common.secagg.encoding import Item
+from common.secagg.keys import SIGNATURE_BYTES, TAG_BYTES, derive, seal, unseal
+from common.secagg.messages import (
+    SEALED_BYTES,
+    adverts_from_bytes,
+    sites_from_bytes,
+    sites_to_bytes,
+    table_from_bytes,
+    table_to_bytes,
+)
+from common.secagg.site import (
+    Advertised,
+    Consented,
+    Lanes,
+    Masked,
+    Member,
+    Shared,
+    Stage,
+    advertise,
+    consent,
+    mask,
+    reveal,
+    share,
+)
+from common.secagg.stages import stage_from_bytes, stage_to_bytes
+from common.secagg.terms import Terms
+from common.update import Planes
+
+log = logging.getLogger("fedvlp")
+
+S = TypeVar("S", bound=Stage)
+
+STAGE, UPDATE, DATABASE = "stage", "update", "rounds.sqlite"
+SALT_BYTES = 32
+PIECE_BYTES = 64 << 20
+"""An update is sealed in pieces of this size, each under a key of its own."""
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS consumed (run BLOB PRIMARY KEY, attempt INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS unmasked (model BLOB PRIMARY KEY, survivors BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS steps (time TEXT, round INTEGER, attempt INTEGER, step TEXT, outcome TEXT);
+"""
+
+
+@dataclass(frozen=True)
+class SecureRounds:
+    """The rounds of one member, kept in `folder`."""
+
+    member: Member
+    folder: Path
+    threads: int = 1
+
+    def open(self, terms: Terms, answer: Answer) -> Step:
+        """Begin a round: keep the update sealed, answer with this site's keys."""
+        with self._noted(terms.round, terms.attempt, "advertise"):
+            self._forget()
+            stage, advert = advertise(self.member, terms, consumed=self._consumed(terms.run))
+            with self._database() as database:
+                database.execute("REPLACE INTO consumed VALUES (?, ?)", (terms.run, terms.attempt))
+            self._keep_update(answer, terms)
+            self._keep(stage)
+            return Step(terms.round, terms.attempt, advert.to_bytes())
+
+    def share(self, step: Step) -> Step:
+        """Seal this site's secrets in shares for the others."""
+        with self._on(step, "share", Advertised) as stage:
+            following, sealed = share(self.member, stage, adverts_from_bytes(step.body))
+            self._keep(following)
+            return Step(step.round, step.attempt, table_to_bytes(sealed))
+
+    def input(self, step: Step) -> Step:
+        """Mask the update and let it go, once."""
+        with self._on(step, "input", Shared) as stage:
+            table = table_from_bytes(step.body, entry_bytes=SEALED_BYTES)
+            planes, lanes = self._take_update(stage.keys.terms)
+            following = mask(self.member, stage, table, planes, lanes, threads=self.threads)
+            self._keep(following)
+            (self.folder / UPDATE).unlink()
+            stage.wipe()
+            return Step(step.round, step.attempt, b"", planes, lanes)
+
+    def consent(self, step: Step) -> Step:
+        """Sign who the survivors are."""
+        with self._on(step, "consent", Masked) as stage:
+            before = self._unmasked(stage.cohort.terms)
+            survivors = sites_from_bytes(step.body)
+            following, signature = consent(self.member, stage, survivors, unmasked_before=before)
+            self._keep(following)
+            return Step(step.round, step.attempt, signature)
+
+    def reveal(self, step: Step) -> Step:
+        """Give the shares that take the masks off the sum, and forget the round."""
+        with self._on(step, "reveal", Consented) as stage:
+            shares = reveal(self.member, stage, table_from_bytes(step.body, entry_bytes=SIGNATURE_BYTES))
+            terms = stage.masked.cohort.terms
+            with self._database() as database:
+                database.execute(
+                    "REPLACE INTO unmasked VALUES (?, ?)", (terms.model, sites_to_bytes(stage.survivors))
+                )
+            self._forget()
+            stage.wipe()
+            return Step(step.round, step.attempt, shares.to_bytes())
+
+    # --- what is on the disc ------------------------------------------------------------------------------
+
+    @contextmanager
+    def _on(self, step: Step, name: str, kind: type[S]) -> Iterator[S]:
+        """The stage that `step` finds this site in; whatever is wrong with it ends the round here."""
+        with self._noted(step.round, step.attempt, name):
+            stage = self._read()
+            terms = None if stage is None else _terms_of(stage)
+            if terms is None or (terms.round, terms.attempt) != (step.round, step.attempt):
+                raise refusal(Reason.OUT_OF_ORDER, f"no such round is open here at '{name}'")
+            if not isinstance(stage, kind):
+                raise refusal(Reason.OUT_OF_ORDER, f"'{name}' does not follow '{type(stage).__name__}'")
+            yield stage
+
+    @contextmanager
+    def _noted(self, number: int, attempt: int, name: str) -> Iterator[None]:
+        """Write down how a step went; after a refusal or a failure nothing of the round is left."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        outcome = "failed"
+        try:
+            yield
+            outcome = "done"
+        except AbortError as error:
+            outcome = error.reason
+            raise
+        finally:
+            if outcome != "done":
+                self._forget()
+            with self._database() as database:
+                now = datetime.now(UTC).isoformat(timespec="seconds")
+                database.execute(
+                    "INSERT INTO steps VALUES (?, ?, ?, ?, ?)", (now, number, attempt, name, outcome)
+                )
+            log.info("secure aggregation: round %d, attempt %d, %s: %s", number, attempt, name, outcome)
+
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, on the disc when the block ends."""
+        with closing(sqlite3.connect(self.folder / DATABASE)) as database:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = FULL")
+            database.executescript(_TABLES)
+            with database:
+                yield database
+
+    def _consumed(self, run: bytes) -> int:
+        with self._database() as database:
+            found = database.execute("SELECT attempt FROM consumed WHERE run = ?", (run,)).fetchone()
+        return int(found[0]) if found else 0
+
+    def _unmasked(self, terms: Terms) -> tuple[int, ...] | None:
+        """The survivors of the sum that this site unmasked on the same model, if it did."""
+        with self._database() as database:
+            found = database.execute(
+                "SELECT survivors FROM unmasked WHERE model = ?", (terms.model,)
+            ).fetchone()
+        return sites_from_bytes(found[0]) if found else None
+
+    def _keep(self, stage: Stage) -> None:
+        salt = os.urandom(SALT_BYTES)
+        sealed = seal(self._key(salt, "stage"), stage_to_bytes(stage), b"stage")
+        write_whole(self.folder / STAGE, salt + sealed, mode=0o600)
+
+    def _read(self) -> Stage | None:
+        path = self.folder / STAGE
+        if not path.exists():
+            return None
+        data = path.read_bytes()
+        return stage_from_bytes(unseal(self._key(data[:SALT_BYTES], "stage"), data[SALT_BYTES:], b"stage"))
+
+    def _keep_update(self, answer: Answer, terms: Terms) -> None:
+        salt = os.urandom(SALT_BYTES)
+        with whole_file(self.folder / UPDATE, mode=0o600) as file:
+            file.write(salt)
+            for name, array in _arrays(answer.planes, answer.sums).items():
+                content = array.view(np.uint8)
+                for begin in range(0, len(content), PIECE_BYTES):
+                    key = self._key(salt, "update", name, begin)
+                    file.write(seal(key, content[begin : begin + PIECE_BYTES].tobytes(), terms.digest()))
+
+    def _take_update(self, terms: Terms) -> tuple[Planes, Lanes]:
+        """The update that `_keep_update` wrote, in arrays that can be masked in place."""
+        planes = Planes(
+            np.empty(terms.coordinates, np.uint16),
+            np.empty(terms.coordinates, np.uint8) if terms.word_bits == 24 else None,
+        )
+        lanes = np.empty(terms.lanes, np.uint64)
+        with (self.folder / UPDATE).open("rb") as file:
+            salt = file.read(SALT_BYTES)
+            for name, array in _arrays(planes, lanes).items():
+                content = array.view(np.uint8)
+                for begin in range(0, len(content), PIECE_BYTES):
+                    size = min(PIECE_BYTES, len(content) - begin)
+                    key = self._key(salt, "update", name, begin)
+                    plain = unseal(key, file.read(size + TAG_BYTES), terms.digest())
+                    content[begin : begin + size] = np.frombuffer(plain, np.uint8)
+        return planes, lanes
+
+    def _key(self, salt: bytes, *purpose: Item) -> bytes:
+        """A key for one text on this site's disc."""
+        return derive(self.member.signing_key.expose(), salt, "SA-1 disc", *purpose)
+
+    def _forget(self) -> None:
+        for name in (STAGE, UPDATE):
+            (self.folder / name).unlink(missing_ok=True)
+
+
+def _terms_of(stage: Stage) -> Terms:
+    match stage:
+        case Advertised():
+            return stage.terms
+        case Shared():
+            return stage.keys.terms
+        case Masked():
+            return stage.cohort.terms
+        case Consented():
+            return stage.masked.cohort.terms
+
+
+def _arrays(planes: Planes, lanes: Lanes) -> dict[str, npt.NDArray[np.unsignedinteger]]:
+    """All numbers of an update, by name."""
+    arrays: dict[str, npt.NDArray[np.unsignedinteger]] = {"low": planes.low, "lanes": lanes}
+    return arrays if planes.high is None else {**arrays, "high": planes.high}
