@@ -64,8 +64,8 @@ def open_site(node: NodeConfig) -> Site:
 
     Args:
         node: `site` (name), `store` and `project` (folders), `bank` (folder; needed when the project has
-            anchors), `ledger` (folder; needed under privacy), `home` (folder; needed with secure aggregation),
-            `require-secure-aggregation` (true: no project without it).
+            anchors), `ledger` (folder; needed under privacy), `home` (folder; needed with secure
+            aggregation), `require-secure-aggregation` (true: no project without it).
 
     Raises:
         ConfigurationError: a setting is missing, or the project does not name this site.
@@ -83,7 +83,8 @@ def open_site(node: NodeConfig) -> Site:
         )
     folders = [str(node.get(key, "")) for key in ("store", "project", "bank", "ledger")]
     site = _open_site(str(node["site"]), *folders)
-    return replace(site, secure_rounds=_secure_rounds(site.name, site.project, node))
+    rounds = _secure_rounds(site.name, site.project, node)
+    return site if rounds is None else replace(site, secure_rounds=rounds)
 
 
 def _secure_rounds(name: str, project: Project, node: NodeConfig) -> SecureRounds | None:

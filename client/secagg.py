@@ -85,7 +85,7 @@ class SecureRounds:
                 database.execute("REPLACE INTO consumed VALUES (?, ?)", (terms.run, terms.attempt))
             self._keep_update(answer, terms)
             self._keep(stage)
-            return Step(terms.round, terms.attempt, advert.to_bytes())
+            return Step(terms.round, terms.attempt, advert.to_bytes(), ledger=answer.ledger)
 
     def share(self, step: Step) -> Step:
         """Seal this site's secrets in shares for the others."""

@@ -117,16 +117,14 @@ class Answer:
 
     def to_records(self) -> RecordDict:
         """As Flower sends it."""
-        records = RecordDict(
+        return RecordDict(
             {
                 "round": ConfigRecord({"round": self.round, "project": self.project, "model": self.model}),
                 "update": planes_to_record(self.planes),
                 "sums": ArrayRecord({"sums": Array(self.sums)}),
+                **_ledger_record(self.ledger),
             }
         )
-        if self.ledger is not None:
-            records["ledger"] = ConfigRecord({"head": self.ledger.head, "steps": self.ledger.steps})
-        return records
 
     @classmethod
     def from_records(cls, records: RecordDict) -> "Answer":
@@ -158,11 +156,13 @@ class Step:
     """(N,) the masked update."""
     lanes: npt.NDArray[np.uint64] | None = None
     """(K,) the masked sums."""
+    ledger: LedgerWord | None = None
+    """With the answer to TRAIN under privacy."""
 
     def to_records(self) -> RecordDict:
         """As Flower sends it."""
         said = ConfigRecord({"round": self.round, "attempt": self.attempt, "body": self.body})
-        records = RecordDict({"round": said})
+        records = RecordDict({"round": said, **_ledger_record(self.ledger)})
         if self.planes is not None and self.lanes is not None:
             records["update"] = planes_to_record(self.planes)
             records["sums"] = ArrayRecord({"sums": Array(self.lanes)})
@@ -183,7 +183,8 @@ class Step:
         if "update" in records:
             planes = planes_from_record(_arrays(records, "update"))
             lanes = _array(_arrays(records, "sums"), "sums", np.uint64)
-        return cls(_integer(said, "round"), _integer(said, "attempt"), body, planes, lanes)
+        number, attempt = _integer(said, "round"), _integer(said, "attempt")
+        return cls(number, attempt, body, planes, lanes, _ledger(records))
 
 
 def planes_to_record(planes: Planes) -> ArrayRecord:
@@ -202,6 +203,12 @@ def planes_from_record(record: ArrayRecord) -> Planes:
     """
     high = _array(record, "high", np.uint8) if "high" in record else None
     return Planes(_array(record, "low", np.uint16), high)
+
+
+def _ledger_record(word: LedgerWord | None) -> dict[str, ConfigRecord]:
+    if word is None:
+        return {}
+    return {"ledger": ConfigRecord({"head": word.head, "steps": word.steps})}
 
 
 def _ledger(records: RecordDict) -> LedgerWord | None:

@@ -67,7 +67,7 @@ def collect(
         PeerError: fewer usable answers than federation.min_sites; nothing was applied.
     """
     if project.spec.secure_aggregation.mode == "sa1":
-        return _collect_securely(grid, cohort, instruction, project)
+        return _collect_securely(grid, cohort, instruction, project, ledgers)
     federation = project.spec.federation
     started = time.perf_counter()
     accumulator = _accumulator(instruction, project)
@@ -93,10 +93,12 @@ def collect(
     )
 
 
-def _collect_securely(grid: Grid, cohort: Cohort, instruction: Instruction, project: Project) -> Collected:
+def _collect_securely(
+    grid: Grid, cohort: Cohort, instruction: Instruction, project: Project, ledgers: LedgerHeads
+) -> Collected:
     """The same by secure aggregation: the hub learns the sum over the survivors."""
     attempt = time.time_ns() // NANOSECONDS_PER_ATTEMPT
-    found = SecureRound(grid, cohort, replace(instruction, attempt=attempt), project).play()
+    found = SecureRound(grid, cohort, replace(instruction, attempt=attempt), project, ledgers).play()
     accumulator = _accumulator(instruction, project)
     accumulator.take_sum(found.words, found.lanes, sites=len(found.survivors))
     return Collected(

@@ -33,6 +33,7 @@ from common.secagg.round_terms import terms_of
 from common.secagg.site import Lanes
 from common.update import Words
 from server.cohort import Cohort, Reply, exchange
+from server.ledgers import LedgerHeads
 from server.report.records import SiteRound
 
 log = logging.getLogger("fedvlp")
@@ -64,6 +65,7 @@ class SecureRound:
     cohort: Cohort
     instruction: Instruction
     project: Project
+    ledgers: LedgerHeads
     dropped: dict[str, SiteRound] = field(default_factory=dict)
     summing_seconds: float = 0.0
 
@@ -168,6 +170,7 @@ class SecureRound:
                 step = Step.from_records(reply.message.content)
                 if (step.round, step.attempt) != (self.instruction.round, self.instruction.attempt):
                     raise IntegrityError("the answer belongs to another round or attempt")
+                self.ledgers.remember(reply.site, step.ledger)
                 take(self.project.roster.place_of(reply.site), step)
             except FederationError as error:
                 log.warning("answer of %s refused: %s", reply.site, error)

@@ -100,7 +100,6 @@ class Federation:
     def _ledger(self, site: str) -> Path:
         return self.out / "ledgers" / site
 
-
     def _home(self, site: str) -> Home:
         return Home(self.out.resolve() / "homes" / site)
 
