@@ -24,7 +24,9 @@ from rich.console import Console
 from common.errors import ConfigurationError
 from common.spec.run import read_spec
 from common.terminal import progress, run_command
+from simulations.attacks.cli import attack
 from simulations.benchmarks.cli import bench
+from simulations.privacy_cli import privacy
 from simulations.workers import start_worker_server
 
 cli = typer.Typer(
@@ -32,7 +34,9 @@ cli = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="Federations on one machine: fast, and repeatable to the bit.",
 )
+cli.add_typer(attack, name="attack")
 cli.add_typer(bench, name="bench")
+cli.add_typer(privacy, name="privacy")
 
 
 class EngineChoice(StrEnum):

@@ -111,6 +111,5 @@ def require_sound(spec: Spec) -> None:
         raise ConfigurationError(
             f"objectives.{coupling[0]} compares the rows of a batch, so one patient changes every row's "
             "gradient and clipping by patient bounds nothing: set privacy.mechanism = 'G', or "
-            "data.anchor_pairs > 0 "
-            "to compare each patient with public pairs alone"
+            "data.anchor_pairs > 0 to compare each patient with public pairs alone"
         )

@@ -1,0 +1,1 @@
+"""Attacks on our own federation; what they find is published."""

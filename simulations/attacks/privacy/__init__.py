@@ -1,0 +1,1 @@
+"""`fedvlp-sim attack privacy`: does the code keep what `common.privacy.mechanism` promises?"""
