@@ -21,6 +21,7 @@ from client.ingest.summary import Summary, summarise
 from client.ingest.survey import Source, survey
 from client.ingest.truth import join_truth
 from client.ledger_cli import ledger
+from client.roster_cli import identity, roster
 from common.errors import ConfigurationError
 from common.imaging.preparation import LARGEST_IMAGE, SMALLEST_IMAGE, Preparation
 from common.spec.run import read_spec
@@ -33,6 +34,8 @@ cli = typer.Typer(
     help="One hospital of the federation. What it reads and writes stays in the hospital.",
 )
 cli.add_typer(ledger, name="ledger")
+cli.add_typer(roster, name="roster")
+cli.command("identity")(identity)
 
 Home = Annotated[
     Path,

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
-from common.errors import InputRefusedError
+from common.errors import ConfigurationError, InputRefusedError
 from common.model_folder import write_model
 from common.project import create_project, open_project
+from common.roster import Member, make_roster, read_roster
 from common.spec.run import read_spec
 from common.store import Store
 from common.terminal import run_command
@@ -31,15 +33,54 @@ def create(
     site: Annotated[list[str], typer.Option(help="A hospital that may take part; repeat for each.")],
     out: Annotated[Path, typer.Option(help="Folder of the project.")],
     bank: Annotated[Path | None, typer.Option(help="Store of the public bank.")] = None,
+    roster: Annotated[
+        Path | None, typer.Option(help="The signed roster; needed with secure aggregation.")
+    ] = None,
 ) -> None:
     """Train the vocabulary on public text and write the project that goes to every site."""
-    made = create_project(out, read_spec(spec), sites=site, bank=None if bank is None else Store(bank))
+    made = create_project(
+        out,
+        read_spec(spec),
+        sites=site,
+        bank=None if bank is None else Store(bank),
+        roster=None if roster is None else read_roster(roster),
+    )
     typer.echo(
         f"project {made.manifest.name} for {len(made.manifest.sites)} sites, "
         f"{made.layout.num_coordinates:,} parameters, {made.tokenizer.vocabulary_size:,} word pieces, "
         f"in {out}"
     )
     typer.echo(f"digest {made.digest}")
+
+
+@cli.command("roster")
+def make_roster_file(
+    out: Annotated[Path, typer.Argument(metavar="ROSTER.json", help="The file to write.")],
+    member: Annotated[
+        list[str],
+        typer.Option(metavar="NAME=KEY", help="A hospital and what its `identity` printed; repeat for each."),
+    ],
+    min_sites: Annotated[int, typer.Option(help="Fewer sites are never summed; at least 3.")],
+    weight_cap: Annotated[int, typer.Option(min=1, help="The most that one site counts in a mean.")],
+    thin: Annotated[bool, typer.Option(help="Allow 2 bytes a parameter as well as 3.")] = False,
+    version: Annotated[int, typer.Option(min=1, help="Higher than that of the roster before.")] = 1,
+) -> None:
+    """Write a roster for all members to sign; the operator has no say in it beyond that."""
+    pairs = [text.partition("=") for text in member]
+    try:
+        members = tuple(Member(name=name, identity=key) for name, _, key in sorted(pairs))
+    except ValidationError:
+        raise ConfigurationError("--member is NAME=KEY, where KEY has 64 hex digits") from None
+    made = make_roster(
+        version=version,
+        members=members,
+        min_sites=min_sites,
+        weight_cap=weight_cap,
+        profiles=("wide", "thin") if thin else ("wide",),
+    )
+    made.save(out)
+    typer.echo(f"roster version {version} of {len(members)} sites in {out}; send it round to be signed")
+    typer.echo(f"digest {made.digest().hex()}")
 
 
 @cli.command()
