@@ -1,4 +1,4 @@
-"""`fedvlp-site identity` and `fedvlp-site roster`: how a hospital joins a consortium and agrees to members."""
+"""`fedvlp-site identity` and `fedvlp-site roster`: how a hospital joins a consortium and agrees to it."""
 
 from pathlib import Path
 from typing import Annotated

@@ -211,8 +211,7 @@ def quantise(
         for part in parts(len(tensor)):
             values = tensor[part]
             x, steps = scaled[: len(values)], fine[: len(values)]
-            _scale(values, scale, out=x)
-            if max(x.max(), -x.min()) > bound:
+            if _scale(values, scale, out=x) > bound:
                 clipped += int(np.count_nonzero(np.abs(x) > bound))
                 np.clip(x, -bound, bound, out=x)
             steps[:] = np.rint(x, out=x)
@@ -223,14 +222,16 @@ def quantise(
     return quantised, clipped
 
 
-def _scale(values: Vector, scale: np.float32, *, out: Vector) -> None:
-    """out = values * scale. A product may overflow, which is clipped later; a value must be finite."""
-    if not (np.isfinite(values.max()) and np.isfinite(values.min())):
+def _scale(values: Vector, scale: np.float32, *, out: Vector) -> np.float32:
+    """out = values * scale, and its largest magnitude; a product may overflow and is clipped later."""
+    high, low = values.max(), values.min()
+    if not (np.isfinite(high) and np.isfinite(low)):
         raise PolicyError(
             "the update is not finite (NaN or infinity) and was withheld; nothing left this site"
         )
     with np.errstate(over="ignore"):
         np.multiply(values, scale, out=out)
+        return np.float32(max(high, -low) * scale)
 
 
 def pack(quantised: npt.NDArray[np.int16], profile: Profile) -> Planes:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from common.errors import IntegrityError
-from common.messages import Answer, Instruction
+from common.messages import Answer, Instruction, array_of
 from common.update import Planes
 
 Read = Callable[[RecordDict], object]
@@ -210,3 +210,13 @@ def test_a_good_message_with_one_thing_spoilt_is_understood_or_refused(
     key = spoilt.draw(st.sampled_from(sorted(held)))
     held[key] = spoilt.draw(arrays if isinstance(held, ArrayRecord) else values)
     heard(read, records)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint64, np.float32])
+@pytest.mark.parametrize("size", [0, 1, 1000])
+def test_an_array_has_the_bytes_that_flower_gives_it(dtype: type[np.generic], size: int) -> None:
+    vector = np.arange(size).astype(dtype)
+    ours, theirs = array_of(vector), Array(vector)
+    assert (ours.dtype, ours.shape, ours.stype) == (theirs.dtype, theirs.shape, theirs.stype)
+    assert ours.data == theirs.data
+    assert_array_equal(ours.numpy(), vector)

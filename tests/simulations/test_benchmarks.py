@@ -24,11 +24,12 @@ from server.evaluation import Evaluator
 from server.ledgers import LedgerHeads
 from server.report.records import FinalScores
 from server.rounds import collect, instruct
-from simulations.benchmarks.cli import bench, engine_table, hub_table
+from simulations.benchmarks.cli import bench, engine_table, hub_table, secagg_table
 from simulations.benchmarks.engine import EngineTimes, time_engines
 from simulations.benchmarks.fresh import peak_bytes, run_fresh
 from simulations.benchmarks.hub_memory import HubMemory, HubPeak, hub_spec, measure_hub
 from simulations.benchmarks.hub_process import AnsweringGrid, write_answer
+from simulations.benchmarks.secagg import measure_secure_aggregation
 from simulations.benchmarks.small_federation import small_stores
 from simulations.grid import HUB, RUN_ID, TASK_ID
 
@@ -207,3 +208,22 @@ def test_hub_memory_runs_to_the_end_for_each_number_of_sites() -> None:
     assert said["parameters"] == pytest.approx(100_000, rel=0.4)
     assert all(peak >= base > 0 for peak, base in zip(said["peak_bytes"], said["base_bytes"], strict=True))
     assert said["growth"] == pytest.approx(said["peak_bytes"][1] / said["peak_bytes"][0])
+
+
+@pytest.mark.slow
+def test_the_cost_of_secure_aggregation_is_told_with_both_sides_of_every_ratio() -> None:
+    cost = measure_secure_aggregation(
+        parameters=[20_000], site_counts=[3, 5], profile="wide", masking_parameters=1_000_000
+    )
+    said = cost.to_json()
+    for name in ("0.02m_3_sites", "0.02m_5_sites"):
+        for party in ("client", "hub"):
+            ours, theirs = said[f"{party}_cpu_seconds_{name}"], said[f"flower_{party}_cpu_seconds_{name}"]
+            assert isinstance(ours, float)
+            assert isinstance(theirs, float)
+            assert said[f"ratio_{party}_cpu_{name}"] == pytest.approx(theirs / ours)
+    assert said["bytes_per_parameter"] == 3
+    assert said["flower_bytes_per_parameter"] == pytest.approx(8, rel=0.02)
+    assert 0 < cost.relative_error < 0.01
+    assert len(json.dumps(said)) > 100
+    assert secagg_table(cost).row_count == 2
