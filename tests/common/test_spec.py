@@ -1,5 +1,6 @@
 import json
 import math
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from tiny import SETTINGS, settings, tiny_spec
 
 from common.errors import ConfigurationError
+from common.spec.objectives import ObjectivesSpec
 from common.spec.run import Spec, parse_spec, read_spec
 
 EXPERIMENTS = Path(__file__).parents[2] / "simulations" / "experiments"
@@ -193,3 +195,12 @@ def test_a_spec_is_frozen() -> None:
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_experiment_of_the_repository_is_a_valid_spec(path: Path) -> None:
     assert read_spec(path).name == path.stem
+
+
+def test_the_example_of_the_taxonomy_writes_out_every_objective_and_every_key_of_it() -> None:
+    written = tomllib.loads((EXPERIMENTS / "taxonomy.toml").read_text())["objectives"]
+    assert written.keys() == ObjectivesSpec.model_fields.keys()
+    optional = {"targets"}
+    for name, table in written.items():
+        known = getattr(read_spec(EXPERIMENTS / "taxonomy.toml").objectives, name)
+        assert type(known).model_fields.keys() - optional == table.keys() - optional
