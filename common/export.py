@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
 from common.model.encoders import sine_positions
+from common.model.pretrained import Architecture
 from common.model.vlp import VLPModel
 from common.model_folder import MODEL_TYPE
 from common.spec.run import Spec
@@ -22,9 +23,16 @@ class FedVLPConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  # transf
 
     model_type = MODEL_TYPE
 
-    def __init__(self, spec: dict[str, Any] | None = None, vocabulary_size: int = 0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        spec: dict[str, Any] | None = None,
+        vocabulary_size: int = 0,
+        towers: dict[str, dict[str, Any]] | None = None,
+        **kwargs: Any,
+    ) -> None:
         self.spec = spec
         self.vocabulary_size = vocabulary_size
+        self.towers = towers or {}
         super().__init__(**kwargs)
 
 
@@ -37,7 +45,8 @@ class FedVLP(PreTrainedModel):  # type: ignore[no-untyped-call]  # transformers 
 
     def __init__(self, config: FedVLPConfig) -> None:
         super().__init__(config)
-        self.vlp = VLPModel(Spec.model_validate(config.spec), config.vocabulary_size)
+        towers = {name: Architecture(**told) for name, told in config.towers.items()}
+        self.vlp = VLPModel(Spec.model_validate(config.spec), config.vocabulary_size, towers)
         self.post_init()  # type: ignore[no-untyped-call]  # transformers is untyped
 
     def _init_weights(self, module: torch.nn.Module) -> None:

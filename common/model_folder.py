@@ -45,4 +45,5 @@ def _model_config(project: Project) -> dict[str, object]:
         "model_type": MODEL_TYPE,
         "spec": project.spec.model_dump(mode="json"),
         "vocabulary_size": project.tokenizer.vocabulary_size,
+        "towers": {name: tower.to_json() for name, tower in project.towers.items()},
     }

@@ -2,8 +2,9 @@
 
 project.json     names and SHA-256 digests of all the rest; its own digest names the project
 spec.json        the canonical spec
-tokenizer.json   the vocabulary, trained on public text
+tokenizer.json   the vocabulary, trained on public text or taken from the pretrained text tower
 roster.json      with secure aggregation: the members and their signatures
+pretrained/      image/ and text/: what the run's pretrained towers need, if it has any
 """
 
 import hashlib
@@ -15,7 +16,15 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.errors import ConfigurationError, IntegrityError
-from common.files import write_whole
+from common.files import sha256_of, write_whole
+from common.model.pretrained import (
+    Architecture,
+    PretrainedImage,
+    PretrainedText,
+    copy_folder,
+    load_weights,
+    read_vocabulary,
+)
 from common.model.vlp import VLPModel, build_model
 from common.privacy.approval import require_private
 from common.roster import Roster, read_roster
@@ -27,6 +36,7 @@ from common.text.tokenizer import ReportTokenizer, train_tokenizer
 from common.update import MAX_SITES, Layout, Profile, Weights, answer_bytes
 
 MANIFEST, SPEC, TOKENIZER, ROSTER = "project.json", "spec.json", "tokenizer.json", "roster.json"
+PRETRAINED = "pretrained"
 
 
 class ProjectManifest(BaseModel):
@@ -44,6 +54,8 @@ class ProjectManifest(BaseModel):
     """Digest of what the roster's members signed; None without secure aggregation."""
     bank_sha256: str | None
     """Digest of the public bank's store; None when the spec uses none."""
+    pretrained_sha256: dict[str, str] = {}
+    """File of pretrained/, such as image/config.json -> its digest."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,19 @@ class Project:
 
     def fresh_model(self) -> VLPModel:
         """The model with the weights every run of this project starts from."""
-        return build_model(self.spec, self.tokenizer.vocabulary_size)
+        model = build_model(self.spec, self.tokenizer.vocabulary_size, self.towers)
+        for name in self.towers:
+            tower = model.get_submodule(name)
+            assert isinstance(tower, PretrainedImage | PretrainedText)
+            load_weights(tower, self.folder / PRETRAINED / name)
+        return model
+
+    @cached_property
+    def towers(self) -> dict[str, Architecture]:
+        """The pretrained towers' architectures, by name."""
+        return {
+            name: Architecture.of_folder(self.folder / PRETRAINED / name) for name in _pretrained(self.spec)
+        }
 
     @cached_property
     def working_model(self) -> VLPModel:
@@ -138,9 +162,17 @@ def create_project(
             f"{spec.data.public_negatives}) needs a public bank: give --bank STORE or set both to 0"
         )
     public = [] if bank is None else [training_text(sections) for sections in bank.sections()]
-    tokenizer = train_tokenizer(
-        [*ontology_sentences(), *public], vocabulary_size=spec.model.text.vocabulary_size
-    )
+    copied = [
+        file
+        for name, path in _pretrained(spec).items()
+        for file in copy_folder(Path(path), folder / PRETRAINED / name, text=name == "text")
+    ]
+    if spec.model.text.pretrained is None:
+        tokenizer = train_tokenizer(
+            [*ontology_sentences(), *public], vocabulary_size=spec.model.text.vocabulary_size
+        )
+    else:
+        tokenizer, _ = read_vocabulary(folder / PRETRAINED / "text")
     tokenizer.save(folder / TOKENIZER)
     write_whole(folder / SPEC, spec.canonical())
     manifest = ProjectManifest(
@@ -151,6 +183,7 @@ def create_project(
         tokenizer_sha256=_sha256((folder / TOKENIZER).read_bytes()),
         roster_sha256=None if roster is None else roster.digest().hex(),
         bank_sha256=bank.digest() if bank is not None and spec.data.needs_bank else None,
+        pretrained_sha256={str(file.relative_to(folder / PRETRAINED)): sha256_of(file) for file in copied},
     )
     if roster is not None:
         roster.save(folder / ROSTER)
@@ -183,6 +216,13 @@ def open_project(folder: Path) -> Project:
             raise IntegrityError(
                 f"project {manifest.name}: {name} differs from {MANIFEST}; fetch the project again",
                 outward=f"{name} differs from the project manifest",
+            )
+    for name, expected in manifest.pretrained_sha256.items():
+        file = folder / PRETRAINED / name
+        if not file.is_file() or sha256_of(file) != expected:
+            raise IntegrityError(
+                f"project {manifest.name}: {PRETRAINED}/{name} differs from {MANIFEST}; fetch it again",
+                outward=f"{PRETRAINED}/{name} differs from the project manifest",
             )
     return Project(
         folder=folder,
@@ -226,6 +266,12 @@ def _require_roster(spec: Spec, sites: list[str], roster: Roster | None) -> None
             f"secure_aggregation.min_sites = {spec.secure_aggregation.min_sites}, the roster asks for "
             f"{roster.min_sites}"
         )
+
+
+def _pretrained(spec: Spec) -> dict[str, str]:
+    """The towers that come from Hugging Face folders -> their paths."""
+    paths = {"image": spec.model.image.pretrained, "text": spec.model.text.pretrained}
+    return {name: path for name, path in paths.items() if path is not None}
 
 
 def _require_sites(spec: Spec, sites: list[str]) -> None:

@@ -221,7 +221,7 @@ class TextTransformer(nn.Module):
 
 def patch_pixels(spec: ImageEncoderSpec) -> int:
     """Side of the patch of pixels that one image token stands for."""
-    return spec.patch_pixels if spec.encoder == "vit" else RESNET_STRIDE
+    return RESNET_STRIDE if spec.encoder == "resnet" else spec.patch_pixels
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None) -> Tensor:

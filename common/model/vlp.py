@@ -4,9 +4,10 @@ Shapes: B rows, P public pairs, C channels, S pixels a side, T word pieces, E em
 """
 
 import copy
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from common.data.batch import Batch
 from common.model.encoders import ResNet, TextTransformer, Tokens, VisionTransformer
 from common.model.fusion import Fusion
+from common.model.pretrained import Architecture, PretrainedImage, PretrainedText
 from common.model.tabular import TabularEncoder
 from common.objectives.base import Loss, Objective, Reference, View, Views
 from common.objectives.registry import Sizes, build_objectives
@@ -29,10 +31,22 @@ VOCABULARY_ROWS = frozenset({"text.embedding.weight", "objectives.masked_languag
 class VLPModel(nn.Module):
     """Everything that is trained, and so everything that is exchanged."""
 
-    def __init__(self, spec: Spec, vocabulary_size: int) -> None:
+    def __init__(
+        self, spec: Spec, vocabulary_size: int, towers: Mapping[str, Architecture] = MappingProxyType({})
+    ) -> None:
+        """Build it with fresh weights.
+
+        Args:
+            spec: of the run.
+            vocabulary_size: V.
+            towers: "image" and "text" -> the architecture of a tower from a Hugging Face folder.
+
+        Raises:
+            ConfigurationError: such a tower does not fit the spec.
+        """
         super().__init__()
-        self.image = build_image_encoder(spec.model, spec.data.images.channels)
-        self.text = TextTransformer(spec.model.text, vocabulary_size)
+        self.image = build_image_encoder(spec.model, spec.data.images.channels, towers.get("image"))
+        self.text = build_text_encoder(spec.model, vocabulary_size, towers.get("text"))
         self.image_projection = nn.Linear(self.image.width, spec.model.embedding_width, bias=False)
         self.text_projection = nn.Linear(self.text.width, spec.model.embedding_width, bias=False)
         sizes = Sizes(
@@ -196,11 +210,13 @@ class VLPModel(nn.Module):
         return torch.stack(apart).sum()
 
 
-def build_model(spec: Spec, vocabulary_size: int) -> VLPModel:
+def build_model(
+    spec: Spec, vocabulary_size: int, towers: Mapping[str, Architecture] = MappingProxyType({})
+) -> VLPModel:
     """A fresh model whose weights are a function of `spec.seed` alone; the caller's random state is kept."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(spec.seed, "model"))
-        model = VLPModel(spec, vocabulary_size)
+        model = VLPModel(spec, vocabulary_size, towers)
     if spec.train.vocabulary_rows == "frozen":
         for name, weight in model.named_parameters():
             if name in VOCABULARY_ROWS:
@@ -208,11 +224,32 @@ def build_model(spec: Spec, vocabulary_size: int) -> VLPModel:
     return model
 
 
-def build_image_encoder(spec: ModelSpec, channels: int) -> VisionTransformer | ResNet:
-    """The image tower that `spec` names, for images of `channels` channels."""
+def build_image_encoder(
+    spec: ModelSpec, channels: int, architecture: Architecture | None
+) -> VisionTransformer | ResNet | PretrainedImage:
+    """The image tower that `spec` names, for images of `channels` channels.
+
+    Raises:
+        ConfigurationError: a pretrained one does not fit.
+    """
+    if architecture is not None:
+        return PretrainedImage(architecture, spec, channels)
     if spec.image.encoder == "vit":
         return VisionTransformer(spec.image, spec.image_size, channels)
     return ResNet(spec.image, channels)
+
+
+def build_text_encoder(
+    spec: ModelSpec, vocabulary_size: int, architecture: Architecture | None
+) -> TextTransformer | PretrainedText:
+    """The text tower that `spec` names.
+
+    Raises:
+        ConfigurationError: a pretrained one does not fit.
+    """
+    if architecture is not None:
+        return PretrainedText(architecture, spec, vocabulary_size)
+    return TextTransformer(spec.text, vocabulary_size)
 
 
 def project(projection: nn.Linear, pooled: Tensor) -> Tensor:

@@ -11,26 +11,39 @@ from common.spec.section import Section
 class ImageEncoderSpec(Section):
     """The image tower."""
 
-    encoder: Literal["vit", "resnet"] = "vit"
+    encoder: Annotated[str, Field(pattern=r"^(vit|resnet|hf:.+)$")] = "vit"
+    """`vit`, `resnet`, or `hf:PATH`, a local Hugging Face folder (ViT, DINOv2, ResNet, ConvNeXt, CLIP)."""
     width: PositiveInt = 128
-    """Token width of the ViT; channels of the ResNet's last stage."""
+    """Token width of the ViT; channels of the ResNet's last stage. `hf:` has its own."""
     depth: PositiveInt = 4
     """Blocks of the ViT; residual blocks per stage of the ResNet."""
     heads: PositiveInt = 4
     """Attention heads (ViT only)."""
     patch_pixels: PositiveInt = 8
-    """Side of a patch (ViT only)."""
+    """Side of a patch (ViT), or of what one token of the `hf:` folder stands for."""
+
+    @property
+    def pretrained(self) -> str | None:
+        """Path of the Hugging Face folder."""
+        return self.encoder.removeprefix("hf:") if self.encoder.startswith("hf:") else None
 
 
 class TextEncoderSpec(Section):
     """The text tower and its vocabulary."""
 
+    encoder: Annotated[str, Field(pattern=r"^(transformer|hf:.+)$")] = "transformer"
+    """`transformer`, or `hf:PATH`, a local Hugging Face folder (BERT-like), vocabulary and all."""
     width: PositiveInt = 128
     depth: PositiveInt = 2
     heads: PositiveInt = 4
     max_tokens: Annotated[int, Field(ge=4)] = 64
     vocabulary_size: Annotated[int, Field(ge=64)] = 4096
-    """Upper bound; a small public corpus gives fewer pieces."""
+    """Upper bound; a small public corpus gives fewer pieces. `hf:` has its own."""
+
+    @property
+    def pretrained(self) -> str | None:
+        """Path of the Hugging Face folder."""
+        return self.encoder.removeprefix("hf:") if self.encoder.startswith("hf:") else None
 
 
 MetadataField = Literal["modality", "view"]
@@ -83,7 +96,7 @@ class ModelSpec(Section):
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
-        if self.image.encoder == "vit" and self.image_size % self.image.patch_pixels:
+        if self.image.encoder != "resnet" and self.image_size % self.image.patch_pixels:
             raise ValueError(
                 f"model.image.patch_pixels = {self.image.patch_pixels} does not divide "
                 f"model.image_size = {self.image_size}"

@@ -53,6 +53,21 @@ class ReportTokenizer:
         self.starts_word: Tensor = torch.tensor([not piece.startswith(CONTINUES) for piece, _ in pieces])
         """(V,) bool; False for pieces that continue a word."""
 
+    @classmethod
+    def of_pieces(cls, pieces: dict[str, int], *, lowercase: bool, where: str) -> tuple[Self, list[int]]:
+        """A tokenizer of given WordPiece pieces, special tokens first, and each piece's number in `pieces`.
+
+        Raises:
+            ConfigurationError: `pieces`, which came from `where`, lack a special token.
+        """
+        missing = [token for token in SPECIAL_TOKENS if token not in pieces]
+        if missing:
+            raise ConfigurationError(f"{where}: no WordPiece vocabulary with {', '.join(missing)}")
+        ordinary = sorted(set(pieces) - set(SPECIAL_TOKENS), key=lambda piece: pieces[piece])
+        ordered = [*SPECIAL_TOKENS, *ordinary]
+        vocabulary = {piece: number for number, piece in enumerate(ordered)}
+        return cls(_assembled(vocabulary, lowercase=lowercase)), [pieces[piece] for piece in ordered]
+
     @property
     def vocabulary_size(self) -> int:
         """V, the special tokens included."""
@@ -251,10 +266,10 @@ def _chosen_words(
     return ordinary & (place.gather(1, word.clamp(min=0)) < num_hidden[:, None])
 
 
-def _assembled(vocabulary: dict[str, int]) -> Tokenizer:
+def _assembled(vocabulary: dict[str, int], *, lowercase: bool = True) -> Tokenizer:
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=SPECIAL_TOKENS[UNK]))
     removed = normalizers.Replace(Regex(TOKEN.pattern), f" {REMOVED} ")
-    tokenizer.normalizer = normalizers.Sequence([removed, normalizers.BertNormalizer(lowercase=True)])
+    tokenizer.normalizer = normalizers.Sequence([removed, normalizers.BertNormalizer(lowercase=lowercase)])
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece(prefix=CONTINUES)
     tokenizer.post_processor = processors.BertProcessing(
