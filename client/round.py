@@ -193,7 +193,7 @@ def receive_model(site: Site, instruction: Instruction) -> VLPModel:
     """The global model of this round; valid until the next round's is received in this process."""
     model = site.project.working_model
     weights = site.project.layout.unflatten(instruction.weights)
-    model.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
+    model.load_exchanged({name: torch.tensor(array) for name, array in weights.items()})
     return model
 
 

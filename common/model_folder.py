@@ -10,11 +10,13 @@ Shapes: N coordinates of the model.
 import json
 from pathlib import Path
 
+import torch
 from safetensors.numpy import save_file
 
 from common.files import whole_folder
+from common.model.adaptation import merged_state
 from common.project import Project
-from common.update import Vector
+from common.update import Vector, Weights
 
 MODEL_TYPE = "fedvlp"
 ARCHITECTURE = "FedVLP"
@@ -23,7 +25,7 @@ ARCHITECTURE = "FedVLP"
 
 def write_model(folder: Path, project: Project, weights: Vector) -> None:
     """Write the model with `weights` (N,) and its tokenizer to `folder`, whole or not at all."""
-    tensors = project.layout.unflatten(weights)
+    tensors = _whole_model(project, weights)
     tokenizer = project.tokenizer.transformers_files(max_tokens=project.spec.model.text.max_tokens)
     with whole_folder(folder) as beside:
         save_file(
@@ -38,12 +40,24 @@ def write_model(folder: Path, project: Project, weights: Vector) -> None:
             (beside / name).write_bytes(content)
 
 
+def _whole_model(project: Project, weights: Vector) -> Weights:
+    """Every tensor of the model without adapters; these are merged."""
+    exchanged = project.layout.unflatten(weights)
+    if project.spec.model.adaptation is None:
+        return exchanged
+    model = project.fresh_model()
+    model.load_exchanged({name: torch.from_numpy(array.copy()) for name, array in exchanged.items()})
+    return {name: tensor.detach().numpy() for name, tensor in merged_state(model).items()}
+
+
 def _model_config(project: Project) -> dict[str, object]:
+    model = project.spec.model.model_copy(update={"adaptation": None})
+    without_adapters = project.spec.model_copy(update={"model": model})
     return {
         "architectures": [ARCHITECTURE],
         "dtype": "float32",
         "model_type": MODEL_TYPE,
-        "spec": project.spec.model_dump(mode="json"),
+        "spec": without_adapters.model_dump(mode="json"),
         "vocabulary_size": project.tokenizer.vocabulary_size,
         "towers": {name: tower.to_json() for name, tower in project.towers.items()},
     }

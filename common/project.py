@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.errors import ConfigurationError, IntegrityError
 from common.files import sha256_of, write_whole
+from common.model.adaptation import adapt
 from common.model.pretrained import (
     Architecture,
     PretrainedImage,
@@ -76,6 +77,7 @@ class Project:
             tower = model.get_submodule(name)
             assert isinstance(tower, PretrainedImage | PretrainedText)
             load_weights(tower, self.folder / PRETRAINED / name)
+        adapt(model, self.spec)
         return model
 
     @cached_property
@@ -237,7 +239,7 @@ def weights_of(model: VLPModel) -> Weights:
     """Every exchanged tensor as float32, by name, in the model's order."""
     return {
         name: tensor.detach().numpy().astype(np.float32, copy=True)
-        for name, tensor in model.state_dict().items()
+        for name, tensor in model.exchanged().items()
     }
 
 

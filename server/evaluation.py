@@ -130,7 +130,7 @@ class Evaluator:
         )
 
     def _load(self, weights: Weights) -> None:
-        self._model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+        self._model.load_exchanged({name: torch.from_numpy(array) for name, array in weights.items()})
 
     def _tasks(self, model: VLPModel, images: list[Floats]) -> list[ZeroShotTask]:
         pooled = _rows(images)

@@ -163,6 +163,16 @@ class VLPModel(nn.Module):
             fusion=getattr(self, "fusion", None),
         )
 
+    def exchanged(self) -> dict[str, Tensor]:
+        """The tensors that are trained, and so exchanged, by name: all but frozen ones."""
+        frozen = {name for name, weight in self.named_parameters() if not weight.requires_grad}
+        return {name: tensor for name, tensor in self.state_dict().items() if name not in frozen}
+
+    def load_exchanged(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put what `exchanged` gave, at another model of the same project, into this one."""
+        assert tensors.keys() == self.exchanged().keys(), "the weights are those of another model"
+        self.load_state_dict(tensors, strict=False)
+
     def after_step(self) -> None:
         """Let every objective put its parameters back into range."""
         for _, objective in self._objectives():

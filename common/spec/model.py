@@ -82,6 +82,21 @@ class FusionSpec(Section):
         return self
 
 
+class AdaptationSpec(Section):
+    """Low-rank adapters (LoRA): the towers named are frozen, and only adapters and heads are exchanged."""
+
+    towers: Annotated[tuple[Literal["image", "text"], ...], Field(min_length=1)] = ("image", "text")
+    rank: PositiveInt = 8
+    alpha: PositiveInt = 16
+    """The addition is scaled by alpha / rank."""
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        if len(set(self.towers)) < len(self.towers):
+            raise ValueError("model.adaptation.towers names a tower twice")
+        return self
+
+
 class ModelSpec(Section):
     """The towers and the shared space."""
 
@@ -93,6 +108,8 @@ class ModelSpec(Section):
     """Absent: nothing but images and reports."""
     fusion: FusionSpec | None = None
     """Absent: the towers meet in the shared space only."""
+    adaptation: AdaptationSpec | None = None
+    """Absent: every weight is trained and exchanged."""
 
     @model_validator(mode="after")
     def _divides(self) -> Self:

@@ -1,0 +1,47 @@
+"""Low-rank adapters: the towers stay as they are, and only small additions to them are trained and exchanged.
+
+Source: Hu et al. 2022, arXiv:2106.09685, by way of `peft`.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from common.model.vlp import VLPModel
+from common.seeds import derive_seed
+from common.spec.run import Spec
+
+BASE, ADAPTER = ".base_layer.", ".lora_"
+"""How `peft` names the weights of a layer that it wraps, and of what it adds."""
+
+
+def adapt(model: VLPModel, spec: Spec) -> None:
+    """Freeze the towers that `spec` adapts, if any, and put adapters into their linear layers.
+
+    What the model says does not change: an adapter starts as zero. Its weights are a function of `spec.seed`.
+    """
+    adaptation = spec.model.adaptation
+    if adaptation is None:
+        return
+    from peft import LoraConfig, inject_adapter_in_model  # seconds to import, and few runs need it
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(spec.seed, "adaptation"))
+        for name in adaptation.towers:
+            tower = model.get_submodule(name)
+            layers = [path for path, module in tower.named_modules() if isinstance(module, nn.Linear)]
+            config = LoraConfig(
+                r=adaptation.rank, lora_alpha=adaptation.alpha, lora_dropout=0.0, target_modules=layers
+            )
+            inject_adapter_in_model(config, tower)
+
+
+def merged_state(model: VLPModel) -> dict[str, Tensor]:
+    """Weights of the same model without adapters that says the same; `model` has its adapters merged."""
+    from peft.tuners.lora import LoraLayer  # seconds to import, and few runs need it
+
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            module.merge()
+    return {
+        name.replace(BASE, "."): weight for name, weight in model.state_dict().items() if ADAPTER not in name
+    }

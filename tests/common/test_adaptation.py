@@ -1,0 +1,89 @@
+"""Adapters: they start as nothing, they alone are trained and exchanged, an export has them merged."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import SITES, tiny_spec
+
+from common.data.batches import Batches
+from common.data.corpus import Corpus
+from common.errors import ConfigurationError
+from common.model_folder import write_model
+from common.project import Project, create_project, weights_of
+from common.store import Store
+from common.training.trainer import train
+
+
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory: pytest.TempPathFactory, bank: Store) -> Project:
+    spec = tiny_spec(model__adaptation={"rank": 2, "alpha": 4})
+    return create_project(tmp_path_factory.mktemp("adapted") / "project", spec, sites=[*SITES], bank=bank)
+
+
+def test_an_adapter_starts_as_nothing(adapted: Project, project: Project) -> None:
+    images = torch.rand(2, 1, 16, 16)
+    tokens, mask = project.tokenizer.encode(["opacity on the left", "clear"], max_tokens=24)
+    fresh, plain = adapted.fresh_model(), project.fresh_model()
+    with torch.no_grad():
+        torch.testing.assert_close(fresh.embed_images(images), plain.embed_images(images))
+        torch.testing.assert_close(fresh.embed_texts(tokens, mask), plain.embed_texts(tokens, mask))
+
+
+def test_fresh_adapters_are_a_function_of_the_seed(adapted: Project) -> None:
+    torch.manual_seed(0)
+    one = weights_of(adapted.fresh_model())
+    torch.manual_seed(1)
+    other = weights_of(adapted.fresh_model())
+    assert all((one[name] == other[name]).all() for name in one)
+    assert any(weights.any() for name, weights in one.items() if "lora_A" in name)
+
+
+def test_adapters_and_heads_alone_are_exchanged_and_all_else_stays(
+    adapted: Project, corpus: Corpus, anchors: Corpus
+) -> None:
+    model = adapted.fresh_model()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    batches = Batches(adapted.spec, adapted.tokenizer, corpus, anchors, "east")
+    train(model, batches, adapted.spec, first_step=0, steps=3, total_steps=9)
+    sent = set(adapted.layout.names)
+    assert sent == set(weights_of(model))
+    assert all("lora_" in name or not name.startswith(("image.", "text.")) for name in sent)
+    for name, weight in model.state_dict().items():
+        assert torch.equal(weight, before[name]) == (name not in sent), name
+    again = adapted.fresh_model()
+    again.load_exchanged({name: torch.from_numpy(array) for name, array in weights_of(model).items()})
+    for name, weight in again.state_dict().items():
+        assert torch.equal(weight, model.state_dict()[name]), name
+
+
+def test_an_export_needs_no_adapters(
+    adapted: Project, corpus: Corpus, anchors: Corpus, tmp_path: Path
+) -> None:
+    import common.export  # noqa: F401 - registers the model
+
+    transformers = pytest.importorskip("transformers")
+    model = adapted.fresh_model()
+    batches = Batches(adapted.spec, adapted.tokenizer, corpus, anchors, "east")
+    train(model, batches, adapted.spec, first_step=0, steps=3, total_steps=9)
+    write_model(tmp_path / "export", adapted, adapted.layout.flatten(weights_of(model)))
+    loaded: Any = transformers.AutoModel.from_pretrained(tmp_path / "export", local_files_only=True).eval()
+    assert not any("lora" in name for name in loaded.state_dict())
+    images = torch.rand(2, 1, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            loaded.get_image_features(images), model.eval().embed_images(images), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_one_tower_may_be_adapted_alone(tmp_path: Path, bank: Store) -> None:
+    spec = tiny_spec(model__adaptation={"towers": ["text"]})
+    names = create_project(tmp_path / "p", spec, sites=[*SITES], bank=bank).layout.names
+    assert "image.patch.weight" in names
+    assert "text.embedding.weight" not in names
+
+
+def test_a_tower_named_twice_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="names a tower twice"):
+        tiny_spec(model__adaptation={"towers": ["text", "text"]})
