@@ -41,11 +41,11 @@ def write_model(folder: Path, project: Project, weights: Vector) -> None:
 
 
 def _whole_model(project: Project, weights: Vector) -> Weights:
-    """Every tensor of the model without adapters; these are merged."""
+    """Every tensor of the model, those that no run changes included; adapters are merged."""
     exchanged = project.layout.unflatten(weights)
-    if project.spec.model.adaptation is None:
-        return exchanged
     model = project.fresh_model()
+    if exchanged.keys() == model.state_dict().keys():
+        return exchanged
     model.load_exchanged({name: torch.from_numpy(array.copy()) for name, array in exchanged.items()})
     return {name: tensor.detach().numpy() for name, tensor in merged_state(model).items()}
 

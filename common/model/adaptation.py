@@ -3,6 +3,8 @@
 Source: Hu et al. 2022, arXiv:2106.09685, by way of `peft`.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -37,11 +39,10 @@ def adapt(model: VLPModel, spec: Spec) -> None:
 
 def merged_state(model: VLPModel) -> dict[str, Tensor]:
     """Weights of the same model without adapters that says the same; `model` has its adapters merged."""
-    from peft.tuners.lora import LoraLayer  # seconds to import, and few runs need it
-
     for module in model.modules():
-        if isinstance(module, LoraLayer):
-            module.merge()
+        layer: Any = module  # one of peft's, which is not imported for this
+        if hasattr(layer, "lora_A"):
+            layer.merge()
     return {
         name.replace(BASE, "."): weight for name, weight in model.state_dict().items() if ADAPTER not in name
     }

@@ -24,7 +24,14 @@ from common.seeds import derive_seed
 from common.spec.model import ModelSpec
 from common.spec.run import Spec
 
-VOCABULARY_ROWS = frozenset({"text.embedding.weight", "objectives.masked_language.bias"})
+VOCABULARY_ROWS = frozenset(
+    {
+        "text.embedding.weight",
+        "text.model.embeddings.word_embeddings.weight",
+        "objectives.masked_language.bias",
+        "objectives.captioning.bias",
+    }
+)
 """Tensors with a row for every word piece; the row of a rare word tells who used it."""
 
 
