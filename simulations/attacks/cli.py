@@ -20,6 +20,35 @@ attack = typer.Typer(
 )
 
 
+@attack.command("hub")
+def hub_command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Let a malicious hub loose on the real hospital app with secure aggregation.
+
+    The control, the same curiosity without secure aggregation, must succeed: it shows that attacks can see.
+    """
+    import tempfile
+
+    from simulations.attacks.hub.attacks import run_attacks
+
+    with tempfile.TemporaryDirectory(prefix="fedvlp-attack-") as folder:
+        control, *findings = run_attacks(Path(folder))
+    if as_json:
+        typer.echo(
+            json.dumps([vars(finding) | {"failed": finding.failed} for finding in (control, *findings)])
+        )
+    else:
+        for finding in (control, *findings):
+            read = "noise" if finding.failed else "the update"
+            ended = finding.stopped_by or f"reads {read}, likeness {finding.likeness:.3f}"
+            typer.echo(f"{'✓' if finding.failed else '✗'} {finding.attack}: {finding.what} -> {ended}")
+    if control.failed:
+        raise PolicyError("the control failed: the attacks could not see an update without protection either")
+    if broken := [finding.attack for finding in findings if not finding.failed]:
+        raise PolicyError(f"secure aggregation is broken by: {', '.join(broken)}")
+
+
 @attack.command("privacy")
 def privacy_command(
     out: Annotated[Path, typer.Option(help="Folder for privacy-audit.html.")] = Path("audit"),

@@ -1,0 +1,1 @@
+"""A hub that wants to see one hospital's update, against the apps that hospitals run."""
