@@ -31,3 +31,29 @@ def test_three_supernodes_end_in_the_bits_of_the_in_process_run(
     for ours, theirs in zip(read_rounds(tmp_path / "here"), read_rounds(tmp_path / "deployed"), strict=True):
         assert [site.status for site in theirs.sites] == ["ok"] * 3
         assert [site.losses for site in theirs.sites] == [site.losses for site in ours.sites]
+
+
+def test_three_supernodes_sum_securely_and_end_in_the_bits_of_the_plain_run(
+    tmp_path: Path, stores: dict[str, Store]
+) -> None:
+    """Each of five steps is a message of its own, and the site finds the step before on its disc."""
+    runs = {}
+    cases: tuple[tuple[str, Engine, dict[str, object]], ...] = (
+        ("plain", "inprocess", {"mode": "off"}),
+        ("secure", "deployment", {"mode": "sa1", "min_sites": 3, "rare_rows": "frozen"}),
+    )
+    for name, engine, mode in cases:
+        spec = tiny_spec(
+            federation__rounds=1,
+            federation__min_sites=3,
+            data__anchor_pairs=0,
+            train__vocabulary_rows="frozen",
+            secure_aggregation=mode,
+        )
+        sites = {site: store.folder for site, store in stores.items()}
+        run_federation(Federation(spec, sites, None, tmp_path / name), engine=engine, workers=1)
+        runs[name] = read_run(tmp_path / name)
+    assert runs["secure"].weights_sha256 == runs["plain"].weights_sha256
+    assert [[site.status for site in record.sites] for record in read_rounds(tmp_path / "secure")] == [
+        ["ok"] * 3
+    ]
