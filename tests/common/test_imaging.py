@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 
-from common.imaging.geometry import Turn, square_resize
+from common.imaging.geometry import (
+    REDUCING_GAP,
+    Extent,
+    Turn,
+    fitted_shape,
+    spare_resolution,
+    square_resize,
+)
 from common.imaging.intensity import (
     WindowFunction,
     invert,
@@ -171,3 +178,32 @@ def test_there_are_eight_turns_and_each_is_another() -> None:
 def test_a_turn_moves_pixels_and_changes_none(turn: Turn, grey: np.ndarray) -> None:
     assert_array_equal(np.sort(turn(grey), axis=None), np.sort(grey, axis=None))
     assert turn(grey).shape == (grey.shape[::-1] if turn.transpose else grey.shape)
+
+
+@given(turns, pictures, st.data())
+def test_an_extent_turns_with_its_picture(turn: Turn, grey: np.ndarray, data: st.DataObject) -> None:
+    top, left = (data.draw(st.integers(0, side - 1)) for side in grey.shape)
+    bottom, right = (
+        data.draw(st.integers(start + 1, side)) for start, side in zip((top, left), grey.shape, strict=True)
+    )
+    turned = turn.extent(Extent(top, bottom, left, right), grey.shape)
+    cut = turn(grey)[int(turned.top) : int(turned.bottom), int(turned.left) : int(turned.right)]
+    assert_array_equal(cut, turn(grey[top:bottom, left:right]))
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(16, 64), st.sampled_from([0.5, 1.0, 3.0]))
+def test_without_its_spare_resolution_an_image_has_what_averaging_leaves(
+    height: int, width: int, size: int, aspect: float
+) -> None:
+    spare = spare_resolution((height, width), size, pixel_aspect=aspect)
+    rows, columns = fitted_shape((height, width), size, pixel_aspect=aspect)
+    left = height / spare / rows, width / spare / columns
+    assert min(left) == pytest.approx(REDUCING_GAP)
+
+
+def test_an_extent_leaves_out_what_lies_beside_the_picture() -> None:
+    grey = np.zeros((48, 48), np.uint8)
+    grey[8:40, 16:32] = 200
+    square = square_resize(grey, 16, extent=Extent(8, 40, 16, 32))
+    assert_array_equal(square[:, 4:12] > 150, np.ones((16, 8), bool))
+    assert_array_equal(square[:, :4], 0)

@@ -13,13 +13,15 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from client.ingest.images.elements import num_frames, number_of
-from client.ingest.images.grey import render
+from client.ingest.images.grey import render, window_source
 from client.ingest.images.header import Header, header_of
 from client.ingest.images.orientation import pixel_aspect, stance
-from client.ingest.images.picture import Drawing, Picture, frame_numbers, prepare
-from client.ingest.images.stored import decode, is_bomb, why_not
+from client.ingest.images.picture import Drawing, Picture, TextClaim, frame_numbers, prepare
+from client.ingest.images.reduced import decode_reduced
+from client.ingest.images.stored import Stored, decode, is_bomb, why_not
 from client.ingest.images.text_claim import text_claim
 from client.ingest.rejected import Reason
+from common.imaging.geometry import spare_resolution
 from common.imaging.preparation import Preparation
 
 
@@ -66,20 +68,23 @@ def _read(dataset: Dataset, header: Header, preparation: Preparation) -> Picture
     total = num_frames(dataset)
     key = number_of(dataset, "RepresentativeFrameNumber")
     numbers = frame_numbers(total, preparation.frames, key=None if key is None else int(key) - 1)
-    drawings = []
+    text, drawings = text_claim(dataset, header), []
     for frame in numbers:
         if (reason := why_not(dataset, frame)) is not None:
             return reason
-        drawings.append(_draw(dataset, header, frame, preparation))
-    return prepare(
-        header, drawings, numbers, preparation, source_frames=total, text=text_claim(dataset, header)
-    )
+        drawings.append(_draw(dataset, header, frame, preparation, text))
+    return prepare(header, drawings, numbers, preparation, source_frames=total, text=text)
 
 
-def _draw(dataset: Dataset, header: Header, frame: int, preparation: Preparation) -> Drawing:
+def _draw(dataset: Dataset, header: Header, frame: int, preparation: Preparation, text: TextClaim) -> Drawing:
+    stored = None
+    if preparation.reduced_reading and not text.is_looked_for(preparation):
+        stored = _reduced(dataset, header, frame, preparation)
+    if stored is None:
+        stored = decode(dataset, frame)
     shown = render(
         dataset,
-        decode(dataset, frame),
+        stored,
         modality=header.modality,
         frame=frame,
         ct_windows=preparation.ct_windows,
@@ -93,4 +98,25 @@ def _draw(dataset: Dataset, header: Header, frame: int, preparation: Preparation
         pixel_aspect=pixel_aspect(dataset, frame),
         orientation=lies.source,
         padding_share=shown.padding_share,
+        extent=stored.extent,
     )
+
+
+def _reduced(dataset: Dataset, header: Header, frame: int, preparation: Preparation) -> Stored | None:
+    """The frame at a part of its size; None unless that is cheap and gives the same greys.
+
+    Percentiles are not those of the smaller picture, in which noise is averaged.
+    """
+    spare = spare_resolution(
+        (int(dataset.Rows), int(dataset.Columns)),
+        preparation.image_size,
+        pixel_aspect=pixel_aspect(dataset, frame),
+    )
+    source = window_source(
+        dataset,
+        bits=int(dataset.BitsStored),
+        modality=header.modality,
+        frame=frame,
+        ct_windows=preparation.ct_windows,
+    )
+    return None if source == "percentiles" else decode_reduced(dataset, frame, most=spare)

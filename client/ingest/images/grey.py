@@ -35,6 +35,7 @@ from common.imaging.marks import WindowSource
 from common.imaging.preparation import WindowName
 
 Bytes = npt.NDArray[np.uint8]
+USUAL_CT_WINDOW: WindowName = "soft-tissue"
 Display = Callable[[Values], Grey]
 """From values after the modality LUT to grey."""
 
@@ -70,13 +71,31 @@ def render(
         return Shown((luminance(stored.values, bits=stored.bits),), "colour", 0.0)
     outside = _outside(dataset, stored)
     modality_lut = _modality_lut(dataset, frame)
-    displays, source = _displays(dataset, stored, outside, modality_lut, modality, frame, ct_windows)
+    source = window_source(dataset, bits=stored.bits, modality=modality, frame=frame, ct_windows=ct_windows)
+    displays = _displays(source, dataset, stored, outside, modality_lut, frame, ct_windows)
     negative = source != "preset" and _is_negative(dataset, stored)
     channels = [_through(stored.values, modality_lut, display, negative) for display in displays]
     if outside is not None:
         for channel in channels:
             channel[outside] = 0
     return Shown(tuple(channels), source, 0.0 if outside is None else float(outside.mean()))
+
+
+def window_source(
+    dataset: Dataset, *, bits: int, modality: str, frame: int = 0, ct_windows: Sequence[WindowName] = ()
+) -> WindowSource:
+    """Tell from the header where the grey scale of a frame without colours comes from; see `render`."""
+    in_units = _modality_lut(dataset, frame) is not None
+    hounsfield = modality == "CT" and in_units
+    if hounsfield and ct_windows:
+        return "preset"
+    if dataset.get("VOILUTSequence"):
+        return "table"
+    if _own_window(dataset, frame) is not None:
+        return "file"
+    if hounsfield:
+        return "preset"
+    return "full-range" if bits <= 8 and modality not in RADIOGRAPHS and not in_units else "percentiles"
 
 
 def _outside(dataset: Dataset, stored: Stored) -> npt.NDArray[np.bool_] | None:
@@ -108,30 +127,27 @@ def _through(values: Values, modality_lut: Display | None, display: Display, neg
 
 
 def _displays(
+    source: WindowSource,
     dataset: Dataset,
     stored: Stored,
     outside: npt.NDArray[np.bool_] | None,
     modality_lut: Display | None,
-    modality: str,
     frame: int,
     ct_windows: Sequence[WindowName],
-) -> tuple[list[Display], WindowSource]:
-    hounsfield = modality == "CT" and modality_lut is not None
-    if hounsfield and ct_windows:
-        return [_preset(name) for name in ct_windows], "preset"
-    if dataset.get("VOILUTSequence"):
+) -> list[Display]:
+    if source == "preset":
+        return [_preset(name) for name in ct_windows or (USUAL_CT_WINDOW,)]
+    if source == "table":
         table, first, white = _table(dataset.VOILUTSequence[0], dataset)
-        return [lambda some: stretch(look_up(some, table=table, first=first), black=0, white=white)], "table"
-    if (own := _own_window(frame_item(dataset, frame, "FrameVOILUTSequence"))) is not None:
-        return [own], "file"
-    if hounsfield:
-        return [_preset("soft-tissue")], "preset"
-    if stored.bits <= 8 and modality not in RADIOGRAPHS and modality_lut is None:
+        return [lambda some: stretch(look_up(some, table=table, first=first), black=0, white=white)]
+    if source == "file" and (own := _own_window(dataset, frame)) is not None:
+        return [own]
+    if source == "full-range":
         lowest = -(2 ** (stored.bits - 1)) if stored.values.dtype.kind == "i" else 0
-        return [lambda some: stretch(some, black=lowest, white=lowest + 2**stored.bits - 1)], "full-range"
+        return [lambda some: stretch(some, black=lowest, white=lowest + 2**stored.bits - 1)]
     sample = stored.values if outside is None or outside.all() else stored.values[~outside]
     black, white = percentile_ends(sample, modality_lut)
-    return [lambda some: stretch(some, black=black, white=white)], "percentiles"
+    return [lambda some: stretch(some, black=black, white=white)]
 
 
 def _preset(name: WindowName) -> Display:
@@ -139,8 +155,9 @@ def _preset(name: WindowName) -> Display:
     return lambda some: window(some, center=center, width=width)
 
 
-def _own_window(voi: Dataset) -> Display | None:
+def _own_window(dataset: Dataset, frame: int) -> Display | None:
     """The first window of the file, if it is one."""
+    voi = frame_item(dataset, frame, "FrameVOILUTSequence")
     center, width = number_of(voi, "WindowCenter"), number_of(voi, "WindowWidth")
     name = text_of(voi, "VOILUTFunction")
     function: WindowFunction = (

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from client.ingest.images.header import RADIOGRAPHS, Header
 from client.ingest.images.lettering import CONTRAST, Box, find_lettering
 from client.ingest.rejected import Reason
-from common.imaging.geometry import UNTURNED, Bytes, Turn, fitted_shape, square_resize
+from common.imaging.geometry import UNTURNED, Bytes, Extent, Turn, fitted_shape, square_resize
 from common.imaging.marks import BurnedInVerdict, Marks, OrientationSource, WindowSource
 from common.imaging.preparation import Preparation
 
@@ -31,7 +31,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A frame in full size, as it is stored."""
+    """A frame in full size, or read at a part of it, as it is stored."""
 
     channels: tuple[Bytes, ...]
     """One (H, W) picture in grey, or one for each CT window of the preparation."""
@@ -45,6 +45,24 @@ class Drawing:
     orientation: OrientationSource = "unknown"
     padding_share: float = 0.0
     """Share of the frame that the file calls padding."""
+    extent: Extent | None = None
+    """Where in the channels the frame lies; all of them unless given."""
+
+    @property
+    def upright_aspect(self) -> float:
+        """Height of a pixel over its width once it is turned."""
+        return 1 / self.pixel_aspect if self.turn.transpose else self.pixel_aspect
+
+    @property
+    def upright_extent(self) -> Extent | None:
+        """Where the frame lies once it is turned."""
+        return None if self.extent is None else self.turn.extent(self.extent, self.channels[0].shape)
+
+    def upright_shape(self, size: int) -> tuple[int, int]:
+        """Rows and columns that it takes of a square."""
+        extent = self.upright_extent
+        shape = self.turn(self.channels[0]).shape if extent is None else extent.shape
+        return fitted_shape(shape, size, pixel_aspect=self.upright_aspect)
 
 
 @dataclass(frozen=True)
@@ -57,6 +75,10 @@ class TextClaim:
     """Its header says that the text names the patient."""
     picture: tuple[Box, ...] = ()
     """Where the picture is, as far as the header tells; () where it does not."""
+
+    def is_looked_for(self, preparation: Preparation) -> bool:
+        """Whether we look for text, which takes every pixel."""
+        return preparation.burned_in != "keep" and (self.looks or self.says)
 
 
 def frame_numbers(total: int, wanted: int, *, key: int | None = None) -> tuple[int, ...]:
@@ -89,8 +111,7 @@ def prepare(
         return Reason.BURNED_IN_TEXT
     frames = np.stack([_squares(drawing, hidden, preparation) for drawing in drawings])
     first, size = drawings[0], preparation.image_size
-    upright = first.turn(first.channels[0])
-    rows, columns = fitted_shape(upright.shape, size, pixel_aspect=_upright_aspect(first))
+    rows, columns = first.upright_shape(size)
     marks = Marks(
         source_rows=first.source_shape[0],
         source_columns=first.source_shape[1],
@@ -109,7 +130,7 @@ def _burned_in(
     drawings: Sequence[Drawing], preparation: Preparation, text: TextClaim
 ) -> tuple[npt.NDArray[np.bool_] | None, BurnedInVerdict]:
     """Where to paint, (H, W), and what is known: text stands in the same place in all frames."""
-    if preparation.burned_in == "keep" or not (text.looks or text.says):
+    if not text.is_looked_for(preparation):
         return None, "flagged" if text.says else "none"
     hidden = np.zeros(drawings[0].channels[0].shape, np.bool_)
     for drawing in drawings:
@@ -137,15 +158,12 @@ def _squares(drawing: Drawing, hidden: npt.NDArray[np.bool_] | None, preparation
         square_resize(
             drawing.turn(channel if hidden is None else np.where(hidden, np.uint8(0), channel)),
             preparation.image_size,
-            pixel_aspect=_upright_aspect(drawing),
+            pixel_aspect=drawing.upright_aspect,
+            extent=drawing.upright_extent,
         )
         for channel in drawing.channels
     ]
     return np.stack(squares if len(squares) == preparation.channels else squares * preparation.channels)
-
-
-def _upright_aspect(drawing: Drawing) -> float:
-    return 1 / drawing.pixel_aspect if drawing.turn.transpose else drawing.pixel_aspect
 
 
 def _looks_negative(square: Bytes, rows: int, columns: int) -> bool:

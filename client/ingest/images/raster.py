@@ -19,6 +19,7 @@ from common.imaging.preparation import Preparation
 
 FORMATS = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff"}
 """Format -> how its files begin."""
+MAY_HOLD_TEXT = TextClaim(looks=True)
 MORE_THAN_8_BITS = ("I;16", "I;16B", "I;16L", "I")
 """How Pillow calls grey of more than eight bits."""
 
@@ -66,13 +67,13 @@ def read_raster(path: Path, preparation: Preparation) -> Picture | Reason:
     header = Header(
         instance_uid=path.name, study_uid="", accession="", patient_id="", issuer="", modality="", view=""
     )
-    return prepare(header, [drawing], (0,), preparation, source_frames=1, text=TextClaim(looks=True))
+    return prepare(header, [drawing], (0,), preparation, source_frames=1, text=MAY_HOLD_TEXT)
 
 
 def _draw(image: Image.Image, preparation: Preparation) -> Drawing:
     source_shape = image.height, image.width
-    if preparation.burned_in == "keep":
-        # Decoding a JPEG at an eighth of its size costs a fraction; letters need every pixel.
+    if preparation.reduced_reading and not MAY_HOLD_TEXT.is_looked_for(preparation):
+        # Decoding a JPEG at an eighth of its size costs a fraction.
         image.draft("L", (round(REDUCING_GAP * preparation.image_size),) * 2)
     upright = ImageOps.exif_transpose(image)
     if upright.mode in MORE_THAN_8_BITS:

@@ -23,6 +23,7 @@ from pydicom.uid import (
 
 from client.ingest.images.elements import num_frames, text_of
 from client.ingest.rejected import Reason
+from common.imaging.geometry import Extent
 from common.imaging.intensity import Values
 
 MAX_PIXELS = 1 << 27
@@ -53,6 +54,8 @@ class Stored:
     """MONOCHROME1, MONOCHROME2 or RGB: other colour spaces and palettes are converted."""
     bits: int
     """Bits of a value that count."""
+    extent: Extent | None = None
+    """Where in `values` the frame lies, if it was read at a part of its size; all of them unless given."""
 
 
 def is_bomb(path: Path) -> bool:
