@@ -18,11 +18,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from ingest_samples import SYNTAXES, dataset, ramp
-from mutations import BLIND, DICOM, TEXT, mutate
+from ingest_samples import NATIVE, SYNTAXES, dataset, ramp
+from mutations import BLIND, DICOM, RASTER, TEXT, mutate
+from PIL import Image
 from pydicom import dcmread
 from pydicom.data import get_testdata_files
 from pydicom.dataset import Dataset
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSNearLossless, RLELossless
 
 from client.ingest.confinement import Limits
 from client.ingest.images import read_images
@@ -30,12 +32,12 @@ from client.ingest.rejected import Reason
 from client.ingest.reports import open_reports
 from client.ingest.workers import read_all
 from common.errors import FederationError
-from common.imaging.preparation import Preparation
+from common.imaging.preparation import SMALLEST_IMAGE, Preparation
 
 SIDE = 32
 PREPARATIONS = (
     Preparation(image_size=SIDE, burned_in="mask"),
-    Preparation(image_size=SIDE, burned_in="keep", ct_windows=("lung", "bone"), frames=3),
+    Preparation(image_size=SMALLEST_IMAGE, burned_in="keep", ct_windows=("lung", "bone"), frames=3),
     Preparation(image_size=SIDE, burned_in="reject", ct_windows=("brain",)),
 )
 """Taken in turn by a file's number; whole files are prepared in the first way."""
@@ -83,7 +85,7 @@ def look_at_image(path: Path) -> Outcome:
         return "raised", _told(error)
     if isinstance(found, Reason):
         return found
-    expected = (len(found.numbers), preparation.channels, SIDE, SIDE)
+    expected = (len(found.numbers), preparation.channels, *(preparation.image_size,) * 2)
     if found.frames.shape != expected or found.frames.dtype != np.uint8 or len(found.numbers) == 0:
         return "raised", f"{found.frames.shape} {found.frames.dtype}"
     return "image", f"{zlib.crc32(found.frames.tobytes()):08x}"
@@ -91,10 +93,11 @@ def look_at_image(path: Path) -> Outcome:
 
 @cache
 def image_seeds() -> Sequence[bytes]:
-    """Whole files: our own in every syntax that can be written here, and those inside the pydicom package."""
+    """Whole files: our own in every syntax that can be written here, those inside the pydicom package, plain
+    pictures."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return [*map(_written, _own()), *_shipped()]
+        return [*map(_written, _own()), *_shipped(), *_plain_pictures()]
 
 
 def _own() -> Iterator[Dataset]:
@@ -110,7 +113,14 @@ def _own() -> Iterator[Dataset]:
     yield dataset(ramp(white=2000).astype(np.int16), **hounsfield)
     yield dataset(ramp(white=4095), BitsStored=12, HighBit=11, VOILUTFunction="SIGMOID", **hounsfield)
     yield dataset(np.stack([ramp(16, 16)] * 5), NumberOfFrames=5, Modality="US", RepresentativeFrameNumber=2)
-    yield dataset(np.dstack([ramp(20, 24)] * 3), Modality="US")
+    for syntax in (*NATIVE, RLELossless, JPEG2000Lossless):
+        yield dataset(np.dstack([ramp(40, 48)] * 3), Modality="US", syntax=syntax)
+        yield dataset(ramp(40, 36, white=4095), Modality="DX", BitsStored=12, HighBit=11, syntax=syntax)
+    for syntax in (JPEG2000Lossless, JPEGBaseline8Bit):  # large enough to be read at a part of their size
+        yield dataset(ramp(110, 130), WindowCenter=128, WindowWidth=200, syntax=syntax)
+    lossy = dataset(ramp(white=4095))
+    lossy.compress(JPEGLSNearLossless, jls_error=3, generate_instance_uid=False)
+    yield lossy
     yield _with_tables()
 
 
@@ -136,6 +146,26 @@ def _shipped() -> Iterator[bytes]:
                 yield _written(found)
             except Exception:  # some are there because they are broken: as they are
                 yield Path(name).read_bytes()
+
+
+def _plain_pictures() -> Iterator[bytes]:
+    """PNG and JPEG of every mode, with a palette, transparency, progressive scans, and a turn in EXIF."""
+    grey = Image.fromarray(ramp(40, 30))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA"):
+        yield _saved(grey.convert(mode), "PNG")
+    yield _saved(Image.fromarray(ramp(40, 30, white=4095)), "PNG", exif=turned)
+    yield _saved(grey.convert("P"), "PNG", transparency=3)
+    for mode in ("L", "RGB", "CMYK"):
+        yield _saved(grey.convert(mode), "JPEG")
+        yield _saved(grey.convert(mode), "JPEG", progressive=True, exif=turned)
+
+
+def _saved(picture: Image.Image, form: str, **options: object) -> bytes:
+    sink = io.BytesIO()
+    picture.save(sink, form, **options)
+    return sink.getvalue()
 
 
 def whole_with_tables() -> bytes:
@@ -180,7 +210,9 @@ def damaged_image(number: int, seed: int) -> tuple[str, bytes]:
     """File name and content of damaged image `number`."""
     chance = random.Random(f"image {seed} {number}")
     seeds = image_seeds()
-    return f"{number}.dcm", mutate(chance.choice(seeds), chance, seeds, (*BLIND, *DICOM, *DICOM))
+    whole = chance.choice(seeds)
+    kinds = (*DICOM, *DICOM) if whole[128:132] == b"DICM" else RASTER
+    return f"{number}.dcm", mutate(whole, chance, seeds, (*BLIND, *kinds))
 
 
 def damaged_report(number: int, seed: int) -> tuple[str, bytes]:

@@ -1,8 +1,9 @@
-"""Damage to files, repeatable by seed: blind, or where it hurts a DICOM file, a codec's stream, or a text."""
+"""Damage to files, repeatable by seed: blind, or where it hurts DICOM, a codec's stream, PNG, or a text."""
 
 import random
 import re
 import struct
+import zlib
 from collections.abc import Callable, Sequence
 
 Chance = random.Random
@@ -280,6 +281,28 @@ DICOM: tuple[Mutation, ...] = (
     *(damage_vr, damage_length, damage_short, damage_short, damage_number, swap_syntax, damage_item),
     *(damage_stream, damage_stream),
 )
+
+
+# --- PNG ---------------------------------------------------------------------------------------------------
+
+
+def damage_chunk(content: bytes, chance: Chance, _: Sequence[bytes]) -> bytes:
+    """Damage the head of a chunk of a PNG, and give it the checksum that belongs to the damage."""
+    places = [found.start() for found in re.finditer(b"IHDR|PLTE|tRNS|IDAT|eXIf|iCCP", content)]
+    places = [place for place in places if place >= 4]
+    if not places:
+        return content
+    start = chance.choice(places)
+    (length,) = struct.unpack_from(">I", content, start - 4)
+    end = min(len(content), start + 4 + length)
+    at = start + 4 + chance.randrange(min(40, max(1, length)))
+    changed = _overwritten(content[:end], at, bytes([chance.choice((0, 1, 2, 3, 4, 6, 8, 16, 127, 255))]))[
+        :end
+    ]
+    return changed + struct.pack(">I", zlib.crc32(changed[start:])) + content[end + 4 :]
+
+
+RASTER: tuple[Mutation, ...] = (damage_chunk, damage_chunk, damage_stream)
 
 
 # --- text --------------------------------------------------------------------------------------------------
