@@ -119,7 +119,7 @@ def _open_site(
     store = Store(Path(store_folder))
     store.verify()
     spec, preparation = project.spec, project.spec.preparation
-    reading = reading_of(spec)
+    reading = reading_of(spec, project.ontology)
     private = read_corpus(store, "train", project.tokenizer, preparation=preparation, reading=reading)
     if not len(private):
         raise InputRefusedError(f"store {store.name} has no training rows", outward="no training rows")

@@ -4,6 +4,7 @@ project.json     names and SHA-256 digests of all the rest; its own digest names
 spec.json        the canonical spec
 tokenizer.json   the vocabulary, trained on public text or taken from the pretrained text tower
 roster.json      with secure aggregation: the members and their signatures
+ontology.json    the run's own ontology, if it has one
 pretrained/      image/ and text/: what the run's pretrained towers need, if it has any
 """
 
@@ -31,13 +32,14 @@ from common.privacy.approval import require_private
 from common.roster import Roster, read_roster
 from common.spec.run import Spec
 from common.store import Store
-from common.text.ontology import sentences as ontology_sentences
+from common.text.ontology import Ontology, load_ontology
+from common.text.ontology_files import read_ontology
 from common.text.sections import training_text
 from common.text.tokenizer import ReportTokenizer, train_tokenizer
 from common.update import MAX_SITES, Layout, Profile, Weights, answer_bytes
 
 MANIFEST, SPEC, TOKENIZER, ROSTER = "project.json", "spec.json", "tokenizer.json", "roster.json"
-PRETRAINED = "pretrained"
+ONTOLOGY, PRETRAINED = "ontology.json", "pretrained"
 
 
 class ProjectManifest(BaseModel):
@@ -55,6 +57,8 @@ class ProjectManifest(BaseModel):
     """Digest of what the roster's members signed; None without secure aggregation."""
     bank_sha256: str | None
     """Digest of the public bank's store; None when the spec uses none."""
+    ontology_sha256: str | None = None
+    """Digest of ontology.json; None where the program's own serves."""
     pretrained_sha256: dict[str, str] = {}
     """File of pretrained/, such as image/config.json -> its digest."""
 
@@ -79,6 +83,26 @@ class Project:
             load_weights(tower, self.folder / PRETRAINED / name)
         adapt(model, self.spec)
         return model
+
+    @cached_property
+    def ontology(self) -> Ontology | None:
+        """The run's own ontology; None where the program's serves.
+
+        Raises:
+            IntegrityError: it is another than the project's.
+        """
+        if self.manifest.ontology_sha256 is None:
+            return None
+        try:
+            content = (self.folder / ONTOLOGY).read_bytes()
+        except OSError:
+            content = b""
+        if _sha256(content) != self.manifest.ontology_sha256:
+            raise IntegrityError(
+                f"project {self.manifest.name}: {ONTOLOGY} differs from {MANIFEST}; fetch the project again",
+                outward=f"{ONTOLOGY} differs from the project manifest",
+            )
+        return Ontology.model_validate_json(content)
 
     @cached_property
     def towers(self) -> dict[str, Architecture]:
@@ -163,6 +187,7 @@ def create_project(
             f"the spec (data.anchor_pairs = {spec.data.anchor_pairs}, data.public_negatives = "
             f"{spec.data.public_negatives}) needs a public bank: give --bank STORE or set both to 0"
         )
+    ontology = load_ontology() if spec.data.ontology is None else read_ontology(Path(spec.data.ontology))
     public = [] if bank is None else [training_text(sections) for sections in bank.sections()]
     copied = [
         file
@@ -171,12 +196,14 @@ def create_project(
     ]
     if spec.model.text.pretrained is None:
         tokenizer = train_tokenizer(
-            [*ontology_sentences(), *public], vocabulary_size=spec.model.text.vocabulary_size
+            [*ontology.sentences(), *public], vocabulary_size=spec.model.text.vocabulary_size
         )
     else:
         tokenizer, _ = read_vocabulary(folder / PRETRAINED / "text")
     tokenizer.save(folder / TOKENIZER)
     write_whole(folder / SPEC, spec.canonical())
+    if spec.data.ontology is not None:
+        write_whole(folder / ONTOLOGY, ontology.model_dump_json().encode())
     manifest = ProjectManifest(
         format=1,
         name=spec.name,
@@ -185,6 +212,7 @@ def create_project(
         tokenizer_sha256=_sha256((folder / TOKENIZER).read_bytes()),
         roster_sha256=None if roster is None else roster.digest().hex(),
         bank_sha256=bank.digest() if bank is not None and spec.data.needs_bank else None,
+        ontology_sha256=None if spec.data.ontology is None else _sha256(ontology.model_dump_json().encode()),
         pretrained_sha256={str(file.relative_to(folder / PRETRAINED)): sha256_of(file) for file in copied},
     )
     if roster is not None:

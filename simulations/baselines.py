@@ -96,7 +96,7 @@ def federated_record(run: RunRecord, rounds: tuple[RoundRecord, ...], *, local_s
 
 
 def _batches(baseline: Baseline, project: Project) -> Batches:
-    preparation, reading = project.spec.preparation, reading_of(project.spec)
+    preparation, reading = project.spec.preparation, reading_of(project.spec, project.ontology)
 
     def read(store: Store, split: Split | None) -> Corpus:
         return read_corpus(store, split, project.tokenizer, preparation=preparation, reading=reading)

@@ -19,6 +19,7 @@ from common.spec.run import Spec
 from common.store import NO_IMAGE, Images, Split, Store
 from common.text.entities import SILENT, EntityReader, Statement, entity_reader
 from common.text.laterality import swap_laterality
+from common.text.ontology import Ontology
 from common.text.sections import split_sentences, trained_sections, training_text
 from common.text.tokenizer import ReportTokenizer
 
@@ -99,11 +100,11 @@ PLAIN = Reading()
 """Images and words alone."""
 
 
-def reading_of(spec: Spec) -> Reading:
-    """What `spec` wants to know of the rows."""
+def reading_of(spec: Spec, ontology: Ontology | None = None) -> Reading:
+    """What `spec` wants to know of the rows; `ontology` is the project's own, if it has one."""
     metadata = spec.model.metadata
     return Reading(
-        reader=entity_reader() if spec.objectives.reads_findings else None,
+        reader=entity_reader(ontology) if spec.objectives.reads_findings else None,
         by_section=spec.data.section_share > 0,
         mirrored=spec.data.flip_share > 0,
         told=spec.data.metadata_text,

@@ -23,6 +23,8 @@ class DataSpec(Section):
     """Pairs of the bank that `bank_contrastive` tells every private pair from; encoded once a step."""
     bank_provenance: str = ""
     """Where the public bank comes from: its name, version and licence, for whoever approves the project."""
+    ontology: str | None = None
+    """Path of an ontology of your own (.toml, .obo, .csv); without it the one that comes with the program."""
     tokenizer_text: Literal["public"] = "public"
     """The vocabulary comes from the bank's reports and the ontology, never from private reports."""
     sentence_share: Share = 0.5

@@ -154,9 +154,9 @@ class EntityReader:
 
 
 @cache
-def entity_reader() -> EntityReader:
-    """The reader of the ontology that comes with this program."""
-    return EntityReader(load_ontology())
+def entity_reader(ontology: Ontology | None = None) -> EntityReader:
+    """The reader of `ontology`, or of the one that comes with this program."""
+    return EntityReader(ontology or load_ontology())
 
 
 def _places(words: list[str], term: Words, start: int) -> list[int]:

@@ -162,10 +162,10 @@ def parse_ontology(text: str, *, where: str) -> Ontology:
             f'{where}: every entity is a table [kind."name"] with a kind of {kinds_listed}; correct it'
         ) from None
     except ValidationError as error:
-        raise ConfigurationError(f"{where}: {_first_complaint(error, entities)}; correct it") from None
+        raise ConfigurationError(f"{where}: {first_complaint(error, entities)}; correct it") from None
 
 
-def _first_complaint(error: ValidationError, entities: list[dict[str, object]]) -> str:
+def first_complaint(error: ValidationError, entities: list[dict[str, object]]) -> str:
     """One line: the entity, the key, and what is wrong with it."""
     first = error.errors(include_url=False, include_context=False)[0]
     complaint = first["msg"].removeprefix("Value error, ")

@@ -176,7 +176,14 @@ def test_every_run_starts_from_the_same_weights_which_do_not_share_memory(projec
 
 def test_the_manifest_says_all_that_is_approved(project: Project) -> None:
     said = json.loads((project.folder / MANIFEST).read_text())
-    digests = {"spec_sha256", "tokenizer_sha256", "bank_sha256", "roster_sha256", "pretrained_sha256"}
+    digests = {
+        "spec_sha256",
+        "tokenizer_sha256",
+        "bank_sha256",
+        "roster_sha256",
+        "pretrained_sha256",
+        "ontology_sha256",
+    }
     assert said.keys() == {"format", "name", "sites"} | digests
     assert said["roster_sha256"] is None
     assert said["pretrained_sha256"] == {}
