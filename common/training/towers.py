@@ -55,7 +55,17 @@ def depth_of(model: nn.Module, parameter: str) -> tuple[int, int]:
 
 @contextmanager
 def hastened(model: VLPModel, spec: TrainSpec) -> Iterator[None]:
-    """Run the towers of `model` as `spec` says until the block ends: compiled, recomputed, in buckets.
+    """Run the towers of `model` as `spec` says until the block ends; see `hasten`."""
+    wrapped = hasten(model, spec)
+    try:
+        yield
+    finally:
+        for module in wrapped:
+            module.__dict__.pop("forward", None)
+
+
+def hasten(model: VLPModel, spec: TrainSpec) -> list[nn.Module]:
+    """Run the towers of `model` as `spec` says: compiled, recomputed, in buckets. Returns what was changed.
 
     Raises:
         ConfigurationError: the towers are to be compiled and this machine has no C++ compiler.
@@ -68,20 +78,16 @@ def hastened(model: VLPModel, spec: TrainSpec) -> Iterator[None]:
         wrapped.append(module)
         module.__dict__["forward"] = faster(module.forward)
 
-    try:
-        for name in TOWERS:
-            tower = model.get_submodule(name)
-            if spec.gradient_checkpointing:
-                for layer in layers_of(tower)[1]:
-                    wrap(layer, lambda forward: partial(checkpoint, forward, use_reentrant=False))
-            if spec.compile:
-                wrap(tower, torch.compile)
-        if spec.text_buckets > 1:
-            wrap(model.text, lambda forward: partial(in_buckets, forward, spec.text_buckets))
-        yield
-    finally:
-        for module in wrapped:
-            module.__dict__.pop("forward", None)
+    for name in TOWERS:
+        tower = model.get_submodule(name)
+        if spec.gradient_checkpointing:
+            for layer in layers_of(tower)[1]:
+                wrap(layer, lambda forward: partial(checkpoint, forward, use_reentrant=False))
+        if spec.compile:
+            wrap(tower, torch.compile)
+    if spec.text_buckets > 1:
+        wrap(model.text, lambda forward: partial(in_buckets, forward, spec.text_buckets))
+    return wrapped
 
 
 def in_buckets(encode: Forward, buckets: int, tokens: Tensor, mask: Tensor) -> Tokens:

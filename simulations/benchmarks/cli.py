@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,9 +18,12 @@ if TYPE_CHECKING:  # they import torch and flwr: seconds that no other command s
     from simulations.benchmarks.hub_memory import HubMemory
     from simulations.benchmarks.ingest import IngestSpeed
     from simulations.benchmarks.secagg import SecureAggregationCost
+    from simulations.benchmarks.training import TrainingSpeeds
 
 ENGINE_GOAL = 5.0
 """Ray's seconds over ours, at least."""
+SAME_SETTINGS_GOAL, EACH_BEST_GOAL = 1.0, 1.5
+"""Our pairs per processor second over open_clip's, at least."""
 GROWTH_GOAL = 1.10
 """Hub peak with the most sites over that with the fewest, at most."""
 MODELS_GOAL = 2.5
@@ -166,6 +170,78 @@ def secagg_table(cost: SecureAggregationCost) -> Table:
         f"parameters takes {cost.masking_growth_bytes / MEBIBYTE:.1f} MiB more\n"
         f"{_sign(cost.relative_error <= ERROR_GOAL)} relative error of the mean {cost.relative_error:.2%}"
     )
+    return table
+
+
+@bench.command("training")
+def training_command(
+    image_size: Annotated[int, typer.Option(min=16, help="Pixels a side.")] = 96,
+    batch_size: Annotated[int, typer.Option(min=2, help="Pairs in a step.")] = 32,
+    effective_batch: Annotated[int, typer.Option(min=4, help="Pairs of the step in chunks.")] = 512,
+    turns: Annotated[int, typer.Option(min=1, help="Turns of each party.")] = 4,
+    steps: Annotated[int, typer.Option(min=1, help="Steps in a turn.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each party.")] = 1,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="torch.compile for all, at their best.")
+    ] = False,
+    packages: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder with open_clip.  [default: pip installs it]"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Time local training against open_clip and plain transformers.
+
+    The same two-tower model and made-up pairs for all, each in a fresh process, turn by turn: first in the
+    same settings, then each at its best, then one large batch in chunks.
+    """
+    from simulations.benchmarks.training import time_training
+    from simulations.benchmarks.training_parties import Shape
+
+    speeds = time_training(
+        shape=Shape(image_size=image_size, batch_size=batch_size),
+        turns=turns,
+        steps=steps,
+        threads=threads,
+        compiled=compiled,
+        effective_batch=effective_batch,
+        packages=packages,
+        on_stage=_say,
+    )
+    _tell(speeds.to_json(), training_table(speeds), as_json=as_json)
+
+
+def training_table(speeds: TrainingSpeeds) -> Table:
+    """One row per party, the goals and what chunks do to a gradient beneath."""
+    table = Table(
+        title=f"Training, batch {speeds.batch_size}, {speeds.threads} threads, load {speeds.load:.1f}"
+    )
+    columns = ("party", "parameters", "pairs/CPU s, same", "best", "peak MiB, same", "best")
+    for column in columns:
+        table.add_column(column, justify="left" if column == "party" else "right")
+    for name, same in speeds.same_settings.items():
+        best = speeds.each_best[name]
+        table.add_row(
+            name,
+            f"{same.parameters / 1e6:.2f}M",
+            f"{same.pairs_per_cpu_second:.1f}",
+            f"{best.pairs_per_cpu_second:.1f}",
+            f"{same.peak_bytes / MEBIBYTE:.0f}",
+            f"{best.peak_bytes / MEBIBYTE:.0f}",
+        )
+    lines = [
+        f"{_sign(ratio >= goal)} ours / open_clip, {words} = {ratio:.2f} (goal {goal:.1f})"
+        for words, ratio, goal in (
+            ("same settings", speeds.ratio_same_settings, SAME_SETTINGS_GOAL),
+            ("each at its best", speeds.ratio_each_best, EACH_BEST_GOAL),
+        )
+    ]
+    lines += [
+        f"batch {speeds.effective_batch} in chunks, {name}: gradient off by {found['encoder_error']:.0e}, "
+        f"temperature's x {found['temperature_factor']:.2f}, {found['cpu_seconds']:.1f} CPU s"
+        for name, found in speeds.chunk.items()
+    ]
+    table.caption = "\n".join(lines)
     return table
 
 
