@@ -129,7 +129,7 @@ def imported(name: str) -> set[str]:
 
 
 def test_whatever_the_packages_import_is_asked_for_by_name() -> None:
-    asked = {canonicalize_name(requirement.name) for requirement in direct("ray")}
+    asked = {canonicalize_name(requirement.name) for requirement in direct("ray", "opacus")}
     brought_by = metadata.packages_distributions()
     names = {module for name in tracked() if PACKAGED.match(name) for module in imported(name)}
     undeclared = {

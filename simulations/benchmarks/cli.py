@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # they import torch and flwr: seconds that no other command s
     from simulations.benchmarks.engine import EngineTimes
     from simulations.benchmarks.hub_memory import HubMemory
     from simulations.benchmarks.ingest import IngestSpeed
+    from simulations.benchmarks.privacy import PrivacyCosts
     from simulations.benchmarks.secagg import SecureAggregationCost
     from simulations.benchmarks.training import TrainingSpeeds
 
@@ -28,6 +29,8 @@ GROWTH_GOAL = 1.10
 """Hub peak with the most sites over that with the fewest, at most."""
 MODELS_GOAL = 2.5
 """Hub peak above base in sizes of the float32 model, at most."""
+PRIVATE_SPEED_GOAL, PRIVATE_MEMORY_GOAL = 0.7, 1.5
+"""Of training without privacy: pairs a second at least, peak memory at most, with groups of 8."""
 READ_GOAL = 1.5
 """Images per second and core over those of the plain loop, at least; no more where decoding allows less."""
 STORE_GOAL = 20.0
@@ -242,6 +245,44 @@ def training_table(speeds: TrainingSpeeds) -> Table:
         for name, found in speeds.chunk.items()
     ]
     table.caption = "\n".join(lines)
+
+
+@bench.command("privacy")
+def privacy_command(
+    steps: Annotated[int, typer.Option(min=1, help="Measured steps, after one that warms up.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what privacy costs in speed and memory, and Opacus beside it.
+
+    The shipped model without privacy, in groups and patient by patient; and a model that Opacus can handle,
+    with its hooks and its ghost clipping. Every way is a fresh process.
+    """
+    from simulations.benchmarks.privacy import measure_privacy
+
+    costs = measure_privacy(steps=steps, on_stage=_say)
+    _tell(costs.to_json(), privacy_table(costs), as_json=as_json)
+
+
+def privacy_table(costs: PrivacyCosts) -> Table:
+    """One row per way, the goals beneath."""
+    table = Table(title=f"Privacy, 64 pairs a step, {costs.steps} steps")
+    for column in ("way", "pairs / CPU second", "of non-private", "step's peak MiB", "of non-private"):
+        table.add_column(column, justify="left" if column == "way" else "right")
+    for cost in costs.costs:
+        table.add_row(
+            cost.way,
+            f"{cost.pairs_per_second:.1f}",
+            f"{cost.speed_ratio:.2f}",
+            f"{cost.bytes_above_start / MEBIBYTE:.0f}",
+            f"{cost.memory_ratio:.2f}",
+        )
+    groups = costs.of("G, groups of 8")
+    table.caption = (
+        f"{_sign(groups.speed_ratio >= PRIVATE_SPEED_GOAL)} speed of G = {groups.speed_ratio:.2f} "
+        f"(goal {PRIVATE_SPEED_GOAL})\n"
+        f"{_sign(groups.memory_ratio <= PRIVATE_MEMORY_GOAL)} memory of G = {groups.memory_ratio:.2f} "
+        f"(goal {PRIVATE_MEMORY_GOAL})"
+    )
     return table
 
 
