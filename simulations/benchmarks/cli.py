@@ -245,6 +245,7 @@ def training_table(speeds: TrainingSpeeds) -> Table:
         for name, found in speeds.chunk.items()
     ]
     table.caption = "\n".join(lines)
+    return table
 
 
 @bench.command("privacy")
