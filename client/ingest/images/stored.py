@@ -40,6 +40,8 @@ MAX_TRAILER = 64
 
 START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 """Markers of the segment that holds the size. Source: ITU-T T.81, table B.1; T.87, C.2.2."""
+RUST_PANIC = "PanicException"
+"""What a codec in Rust raises where it is out of bounds; it cannot be imported, and is no Exception."""
 SIZE_OF_J2K = b"\xff\x4f\xff\x51"
 """Start of a JPEG 2000 codestream; its size follows. Source: ISO/IEC 15444-1, A.5.1."""
 
@@ -112,7 +114,12 @@ def decode(dataset: Dataset, frame: int) -> Stored:
     decoder = _decoder(syntax)
     assert decoder is not None
     plugin = _fastest(syntax, grey=dataset.SamplesPerPixel == 1, plugins=decoder.available_plugins)
-    values, meaning = decoder.as_array(dataset, index=frame, decoding_plugin=plugin)
+    try:
+        values, meaning = decoder.as_array(dataset, index=frame, decoding_plugin=plugin)
+    except BaseException as error:
+        if type(error).__name__ == RUST_PANIC:
+            raise ValueError("the decoder gave up") from None
+        raise
     photometric, bits = str(meaning["photometric_interpretation"]), int(meaning.get("bits_stored", 0))
     values = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
     if photometric == "PALETTE COLOR":
