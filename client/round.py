@@ -35,6 +35,10 @@ log = logging.getLogger("fedvlp")
 NodeConfig = Mapping[str, str | int | float | bool]
 
 
+TRAINING_STATE = "training-state.safetensors"
+"""In the site's home: see `train.save_every_steps`."""
+
+
 @dataclass(frozen=True)
 class Site:
     """A hospital with its approved project and its rows, ready to train."""
@@ -48,6 +52,8 @@ class Site:
     """What `[privacy]` asks; None where it asks nothing."""
     secure_rounds: SecureRounds | None = None
     """Where the approved project has secure aggregation; an update then leaves in no other way."""
+    state: Path | None = None
+    """File that a killed round is gone on from; None where the site has no home to keep it in."""
 
     @property
     def weight(self) -> int:
@@ -83,6 +89,8 @@ def open_site(node: NodeConfig) -> Site:
         )
     folders = [str(node.get(key, "")) for key in ("store", "project", "bank", "ledger")]
     site = _open_site(str(node["site"]), *folders)
+    if node.get("home"):
+        site = replace(site, state=Path(str(node["home"])) / TRAINING_STATE)
     rounds = _secure_rounds(site.name, site.project, node)
     return site if rounds is None else replace(site, secure_rounds=rounds)
 
@@ -223,6 +231,7 @@ def train_locally(site: Site, model: VLPModel, round_number: int) -> TrainingRec
         first_step=(round_number - 1) * spec.train.local_steps,
         steps=spec.train.local_steps,
         total_steps=spec.federation.rounds * spec.train.local_steps,
+        state=site.state,
     )
 
 

@@ -54,4 +54,5 @@ class TrainSpec(Section):
     processes: PositiveInt = 1
     """Processes of one site that share each batch: one per GPU, or per group of CPU cores."""
     save_every_steps: NonNegativeInt = 0
-    """Every so many steps a site writes its state down, and goes on from there if it is killed; 0: never."""
+    """Every so many steps a site that has a home folder writes its state there, and goes on from it if it is
+    killed; 0 for never."""
