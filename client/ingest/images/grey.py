@@ -36,6 +36,8 @@ from common.imaging.preparation import WindowName
 
 Bytes = npt.NDArray[np.uint8]
 USUAL_CT_WINDOW: WindowName = "soft-tissue"
+BAND = 1 << 17
+"""Pixels that are looked up at a time."""
 Display = Callable[[Values], Grey]
 """From values after the modality LUT to grey."""
 
@@ -122,8 +124,17 @@ def _through(values: Values, modality_lut: Display | None, display: Display, neg
         return chain(np.nan_to_num(values, nan=0, posinf=0, neginf=0) if values.dtype.kind == "f" else values)
     codes = values.view(f"u{values.dtype.itemsize}")
     possible = np.arange(int(codes.max()) + 1, dtype=codes.dtype).view(values.dtype)
-    table = chain(possible)
-    return np.asarray(table[codes])
+    return _replaced(codes, chain(possible))
+
+
+def _replaced(codes: npt.NDArray[np.unsignedinteger], table: Bytes) -> Bytes:
+    """`table[codes]`, some rows at a time: numpy makes indices of 8 bytes, which are to fit into a cache."""
+    replaced = np.empty(codes.shape, np.uint8)
+    step = max(1, BAND // max(1, codes.shape[1]))
+    for start in range(0, len(codes), step):
+        band = slice(start, start + step)
+        table.take(codes[band], out=replaced[band], mode="clip")
+    return replaced
 
 
 def _displays(
