@@ -32,7 +32,7 @@ MODELS_GOAL = 2.5
 PRIVATE_SPEED_GOAL, PRIVATE_MEMORY_GOAL = 0.7, 1.5
 """Of training without privacy: pairs a second at least, peak memory at most, with groups of 8."""
 READ_GOAL = 1.5
-"""Images per second and core over those of the plain loop, at least; no more where decoding allows less."""
+"""Images per second and core over those of the plain loop, at least."""
 STORE_GOAL = 20.0
 """Times as fast from the store as decoded again, at least."""
 FLAT_GOAL = 1.10
@@ -330,17 +330,19 @@ def ingest_table(speed: IngestSpeed) -> Table:
     table = Table(
         title=f"{speed.images} radiographs of {speed.side} x {speed.side} in each syntax, ms an image"
     )
-    for column in ("syntax", "plain loop", "ours", "header", "+ decode", "ratio", "allowed"):
+    for column in ("syntax", "plain loop", "ours", "in full", "header", "+ decode", "ratio", "in full"):
         table.add_column(column, justify="left" if column == "syntax" else "right")
     for one in speed.syntaxes:
-        seconds = (one.plain, one.ours, one.header, one.decode)
+        seconds = (one.plain, one.ours, one.in_full, one.header, one.decode)
+        ratios = (one.ratio, one.ratio_in_full)
         table.add_row(
-            one.syntax, *(f"{1000 * each:.1f}" for each in seconds), f"{one.ratio:.2f}", f"{one.allowed:.2f}"
+            one.syntax, *(f"{1000 * each:.1f}" for each in seconds), *(f"{each:.2f}" for each in ratios)
         )
     few, many = speed.files
     table.caption = (
         f"{_sign(speed.ratio >= READ_GOAL)} all: ours / plain loop = {speed.ratio:.2f} "
-        f"(goal {READ_GOAL}; decoding allows {speed.allowed:.2f})\n"
+        f"(goal {READ_GOAL}), read in full size {speed.ratio_in_full:.2f} "
+        f"(pydicom's decoding alone {speed.allowed:.2f})\n"
         f"{speed.one_worker:.1f} images/s with one worker, {speed.all_cores:.1f} with {speed.cores}\n"
         f"{_sign(speed.store_ratio >= STORE_GOAL)} store / decoding again = {speed.store_ratio:.0f} "
         f"(goal {STORE_GOAL:.0f})\n"

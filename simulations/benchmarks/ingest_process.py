@@ -83,6 +83,7 @@ def _in_turns(paths: Sequence[Path], preparation: Preparation) -> dict[str, floa
     things: dict[str, Callable[[Path], None]] = {
         "plain": partial(plain, size=preparation.image_size),
         "ours": partial(ours, preparation=preparation),
+        "in_full": partial(ours, preparation=preparation.model_copy(update={"reduced_reading": False})),
         "header": header,
         "decode": decode,
     }
