@@ -209,7 +209,7 @@ def _count(number: int, noun: str) -> str:
 def label(
     store: StoreFolder,
     truth: Annotated[
-        Path, typer.Option(help="CSV file with sop_instance_uid or accession_number, and the labels.")
+        Path, typer.Option(help="CSV file with sop_instance_uid, file_name or accession_number, and labels.")
     ],
     column: Annotated[
         list[str] | None,

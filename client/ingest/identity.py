@@ -81,9 +81,18 @@ def identified(
     return [_one(header, identity, file) for header, file in zip(known, files, strict=True)]
 
 
+def instance_of_file(path: str) -> str:
+    """The instance UID of a file that has none that counts, by its path in the folder of images."""
+    return f"file {path}"
+
+
 def _known_by_path(header: Header, file: str) -> Header:
     """Give a file that names no study, a PNG or a JPEG, its path as its instance."""
-    return header if header.study_uid or header.accession else replace(header, instance_uid=f"file {file}")
+    return (
+        header
+        if header.study_uid or header.accession
+        else replace(header, instance_uid=instance_of_file(file))
+    )
 
 
 def _one(header: Header, identity: Identity, file: str) -> Header | Reason:

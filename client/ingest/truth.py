@@ -1,22 +1,27 @@
 """Ground truth for evaluation, joined to a store's rows by pseudonym; training never reads it."""
 
 import json
+import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
+from client.ingest.identity import instance_of_file
 from client.ingest.pseudonyms import Pseudonyms
 from client.ingest.reports import read_rows
 from common.errors import ConfigurationError, InputRefusedError
 from common.store import Store
 
 INSTANCE, ACCESSION = "sop_instance_uid", "accession_number"
+FILE_NAMES = ("file_name", "path", "Path")
+"""Columns that may name an image file: ours of a table of images, and what CheXpert calls it."""
 IDENTIFIERS = frozenset(
     {INSTANCE, ACCESSION, "accession", "study_instance_uid", "series_instance_uid", "study_id", "study_date"}
     | {"patient_id", "patient_name", "patient_birth_date", "mrn", "name", "file"}
+    | {*FILE_NAMES}
 )
 """Columns that say which patient or study a row is; they never come into a store."""
 
@@ -34,11 +39,15 @@ class Truth:
 
 
 def join_truth(store: Store, path: Path, *, columns: Sequence[str], pseudonyms: Pseudonyms) -> Truth:
-    """Find the store's row for every row of a truth file, by SOP instance or else by accession number.
+    """Find the store's row for every row of a truth file.
+
+    By SOP instance; in a file without these by the path of a picture (PNG, JPEG, DICOM without a study), or,
+    where not one path is in the store, by accession number.
 
     Args:
         store: the store to label.
-        path: CSV file with a column `sop_instance_uid` or `accession_number`.
+        path: CSV file with a column `sop_instance_uid`, `accession_number` or one of `FILE_NAMES`; paths are
+            those in the folder of images, perhaps with folders above it.
         columns: which labels to take; `labels.covid` is entry `covid` of the JSON object in column `labels`.
             None of them: every column that is neither an identifier nor JSON.
         pseudonyms: those under which the store was made.
@@ -48,13 +57,13 @@ def join_truth(store: Store, path: Path, *, columns: Sequence[str], pseudonyms: 
         InputRefusedError: broken JSON, two different labels for one row, or no row matches.
     """
     numbered = _read(path)
-    key, rows_by_key = _join(store, numbered[0][1], path.name, pseudonyms)
+    rows_of = _join(store, [truth for _, truth in numbered], path.name, pseudonyms)
     columns = columns or _plain_columns([truth for _, truth in numbered])
     labels: dict[int, dict[str, str]] = {}
     unmatched = 0
     for line, truth in numbered:
         values = {column: _value(truth, column, f"{path.name}:{line}") for column in columns}
-        rows = rows_by_key.get(key(truth), [])
+        rows = rows_of(truth)
         unmatched += not rows
         for row in rows:
             if labels.setdefault(row, values) != values:
@@ -80,32 +89,53 @@ def _read(path: Path) -> list[tuple[int, TruthRow]]:
     return numbered
 
 
-def _join(
-    store: Store, first: TruthRow, file_name: str, pseudonyms: Pseudonyms
-) -> tuple[Callable[[TruthRow], str], dict[str, list[int]]]:
-    """How to get from a truth row to the key, and from the key to the rows of the store."""
+RowsOf = Callable[[TruthRow], Sequence[int]]
+"""How to get from a row of the truth file to rows of the store."""
+
+
+def _join(store: Store, rows: Sequence[TruthRow], file_name: str, pseudonyms: Pseudonyms) -> RowsOf:
+    first = rows[0]
     if INSTANCE in first:
-        key, column = _instance_key(pseudonyms), store.column("instance")
-    elif ACCESSION in first:
-        key, column = _accession_key(pseudonyms), store.column("study")
-    else:
+        return _by_instance(store, pseudonyms)
+    ways = [_by_file(store, column, pseudonyms) for column in FILE_NAMES if column in first]
+    if ACCESSION in first:
+        ways.append(_by_accession(store, pseudonyms))
+    if not ways:
         raise ConfigurationError(
-            f"{file_name} has neither {INSTANCE!r} nor {ACCESSION!r}, only {', '.join(first)}; "
-            "add one of them"
+            f"{file_name} has none of {', '.join((INSTANCE, ACCESSION, *FILE_NAMES))}, "
+            f"only {', '.join(first)}; add one of them"
         )
+    return next((way for way in ways if any(map(way, rows))), ways[-1])
+
+
+def _by_instance(store: Store, pseudonyms: Pseudonyms) -> RowsOf:
+    rows = _rows_by(store.column("instance"))
+    return lambda truth: rows.get(pseudonyms.instance(truth[INSTANCE].strip()), ())
+
+
+def _by_accession(store: Store, pseudonyms: Pseudonyms) -> RowsOf:
+    rows = _rows_by(store.column("study"))
+    return lambda truth: rows.get(pseudonyms.study("accession", truth[ACCESSION].strip()), ())
+
+
+def _by_file(store: Store, column: str, pseudonyms: Pseudonyms) -> RowsOf:
+    rows = _rows_by(store.column("instance"))
+
+    def find(truth: TruthRow) -> Sequence[int]:
+        parts = [part for part in re.split(r"[/\\]+", truth[column].strip()) if part not in ("", ".")]
+        paths = (str(Path(*parts[start:])) for start in range(len(parts)))
+        found = (rows.get(pseudonyms.instance(instance_of_file(path)), ()) for path in paths)
+        return next(filter(None, found), ())
+
+    return find
+
+
+def _rows_by(column: Iterable[str]) -> Mapping[str, Sequence[int]]:
     rows: defaultdict[str, list[int]] = defaultdict(list)
     for number, pseudonym in enumerate(column):
         if pseudonym:
             rows[pseudonym].append(number)
-    return key, rows
-
-
-def _instance_key(pseudonyms: Pseudonyms) -> Callable[[TruthRow], str]:
-    return lambda truth: pseudonyms.instance(truth[INSTANCE].strip())
-
-
-def _accession_key(pseudonyms: Pseudonyms) -> Callable[[TruthRow], str]:
-    return lambda truth: pseudonyms.study("accession", truth[ACCESSION].strip())
+    return rows
 
 
 def _plain_columns(rows: Sequence[TruthRow]) -> list[str]:

@@ -2,7 +2,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ingest_samples import hospital
+from ingest_samples import hospital, ramp
+from PIL import Image
 
 from client.ingest.build import Target, ingest
 from client.ingest.pseudonyms import Pseudonyms
@@ -52,6 +53,36 @@ def test_an_accession_labels_all_images_of_its_study(store: Store, tmp_path: Pat
     }
 
 
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("pictures")
+    for name in ("train/p1/s1/view1.png", "train/p1/s1/view2.png", "valid/p1/s1/view1.png"):
+        (folder / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(ramp()).save(folder / "images" / name)
+    target = Target(folder / "store", "lakeside", Preparation(image_size=16, burned_in="keep"))
+    found = survey(Source(folder / "images", folders=True), target.store)
+    ingest(found, target, SECRET, workers=1)
+    return Store(folder / "store")
+
+
+@pytest.mark.parametrize("start", ["", "./", "CheXpert-v1.0/"])
+def test_a_picture_is_labelled_by_its_path_and_no_other_of_that_name(
+    pictures: Store, tmp_path: Path, start: str
+) -> None:
+    text = f"Path,accession_number,sex\n{start}train/p1/s1/view1.png,p1,F\n{start}elsewhere/view2.png,p1,M\n"
+    truth = join(pictures, tmp_path, text, "sex")
+    instance = SECRET.instance("file train/p1/s1/view1.png")
+    assert (by_instance(pictures, truth, "sex"), truth.num_unmatched) == ({instance: "F"}, 1)
+
+
+def test_paths_that_a_store_does_not_know_leave_the_accession(store: Store, tmp_path: Path) -> None:
+    truth = join(store, tmp_path, "file_name,accession_number,side\nACC1/IM0.dcm,ACC1,left\n")
+    assert set(by_instance(store, truth, "side")) == {
+        SECRET.instance("1.2.1.0"),
+        SECRET.instance("1.2.1.1"),
+    }
+
+
 def test_an_entry_of_a_json_column_is_addressed_by_a_dot(store: Store, tmp_path: Path) -> None:
     text = 'sop_instance_uid,labels\n1.2.0.0,"{""covid"": 1, ""found"": [""a"", ""b""], ""sure"": true}"\n'
     truth = join(store, tmp_path, text, "labels.covid", "labels.found", "labels.sure", "labels.none")
@@ -67,7 +98,7 @@ def test_by_default_neither_identifiers_nor_json_are_taken(store: Store, tmp_pat
 @pytest.mark.parametrize(
     ("text", "columns", "error", "words"),
     [
-        ("image,nodule\nx,1\n", (), ConfigurationError, "neither 'sop_instance_uid' nor"),
+        ("image,nodule\nx,1\n", (), ConfigurationError, "has none of sop_instance_uid, "),
         ("sop_instance_uid,nodule\n", (), InputRefusedError, "has no rows"),
         ("sop_instance_uid,nodule\n9.9,1\n", (), InputRefusedError, "--home"),
         ("sop_instance_uid,a\n1.2.0.0,1\n", ("b",), ConfigurationError, "is not there; choose from a"),
