@@ -1,7 +1,8 @@
 """Which report belongs to which image.
 
 A report belongs to the instances it names; if it names none, to all images of its accession number, failing
-that of its study UIDs, failing that to the image files it names. It never crosses patients.
+that of its study UIDs, failing that to the image files it names. It never crosses patients. Where more than
+`MAX_REPORTS` come to one image, what they name it by stands for no study, and none of them counts as its own.
 """
 
 import re
@@ -15,7 +16,8 @@ from client.ingest.reports import ImageRecord, Report
 
 MAX_COPIES = 8
 """Files that one record may mean (a picture kept in several formats); more, and its name is too vague."""
-
+MAX_REPORTS = 32
+"""Of one image: a study has a report, a preliminary one, some addenda."""
 
 NOBODY: Patient = ("", "")
 
@@ -53,7 +55,8 @@ def pair(
     """Bring images and reports together.
 
     A report that names instances of which none is here stays without an image: its accession's other images
-    have reports of their own. A report with a `patient_id` is refused where its images say otherwise.
+    have reports of their own. A report with a `patient_id` is refused where its images say otherwise. Reports
+    that name their instances are counted against `MAX_REPORTS` apart from those that do not.
 
     Args:
         images: the headers of all images.
@@ -62,24 +65,50 @@ def pair(
         nameless_by_study: take a report without an image or a patient as its accession's; else it is refused.
     """
     index = _Index(images, files)
-    reports_of: list[list[int]] = [[] for _ in images]
+    matches: list[Sequence[int]] = []
     unpaired: list[Unpaired] = []
     refused: list[Refusal] = []
     for number, report in enumerate(reports):
         found = index.find(report)
-        reason = found if isinstance(found, Reason) else None
+        matches.append(() if isinstance(found, Reason) else found)
         patient = (report.patient_id, index.issuer(report.patient_id))
         if not report.patient_id and nameless_by_study and report.accession:
             patient = of_study(report.accession)
-        if reason is None and not found and patient == NOBODY:
-            reason = Reason.NO_PATIENT
-        if reason is not None:
-            refused.append(Refusal(report.place, reason))
+        if isinstance(found, Reason):
+            refused.append(Refusal(report.place, found))
+        elif not found and patient == NOBODY:
+            refused.append(Refusal(report.place, Reason.NO_PATIENT))
         elif not found:
             unpaired.append(Unpaired(number, patient))
-        for match in found if reason is None and not isinstance(found, Reason) else ():
-            reports_of[match].append(number)
+    named = [number for number, report in enumerate(reports) if report.instance_uids]
+    vague = [number for number, report in enumerate(reports) if not report.instance_uids]
+    crowd = _crowd(named, matches, len(images)) | _crowd(vague, matches, len(images))
+    refused += [Refusal(reports[number].place, Reason.TOO_MANY_REPORTS) for number in sorted(crowd)]
+    reports_of: list[list[int]] = [[] for _ in images]
+    for number, own in enumerate(matches):
+        for image in own if number not in crowd else ():
+            reports_of[image].append(number)
     return Pairing(tuple(map(tuple, reports_of)), tuple(unpaired), tuple(refused))
+
+
+def _crowd(numbers: Iterable[int], matches: Sequence[Sequence[int]], num_images: int) -> set[int]:
+    """Of these reports all that share an image with more than `MAX_REPORTS`.
+
+    No image is counted beyond the bound: that a million reports are of the same images is soon known.
+    """
+    counts = [0] * num_images
+    crowd: set[int] = set()
+    placed: list[int] = []
+    for number in numbers:
+        if any(counts[image] > MAX_REPORTS for image in matches[number]):
+            crowd.add(number)
+            continue
+        placed.append(number)
+        for image in matches[number]:
+            counts[image] += 1
+    return crowd | {
+        number for number in placed if any(counts[image] > MAX_REPORTS for image in matches[number])
+    }
 
 
 def identify(
@@ -211,7 +240,10 @@ class _Index:
             return self._judged(report)
         # Where one number stands for a whole archive, all its reports ask the same.
         numbers = (report.accession, *report.further_accessions)
-        key = (numbers, report.study_uids, report.file_names, report.patient_id)
+        known = any(number in self._by_accession for number in numbers)
+        known = known or any(uid in self._by_study for uid in report.study_uids)
+        names = () if known else report.file_names
+        key = (numbers, report.study_uids, names, report.patient_id)
         if key not in self._answers:
             self._answers[key] = self._judged(report)
         return self._answers[key]

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -31,8 +31,8 @@ class Reason(StrEnum):
     TOO_LARGE = "too_large"  # more pixels than any radiograph has
     UNSUPPORTED_SYNTAX = "unsupported_syntax"  # no decoder for this transfer syntax
     UNDECODABLE = "undecodable"  # the decoder refused the pixels
-    DECODER_CRASHED = "decoder_crashed"  # the decoder took its process with it
-    DECODER_OUT_OF_MEMORY = "decoder_out_of_memory"  # it asked for more than any image needs
+    DECODER_CRASHED = "decoder_crashed"  # the decoder, or the parser of reports, took its process with it
+    DECODER_OUT_OF_MEMORY = "decoder_out_of_memory"  # it asked for more than any file of its size needs
     DECODER_TIMED_OUT = "decoder_timed_out"  # it did not come to an end
     BURNED_IN_TEXT = (
         "burned_in_text"  # text in the pixels, and the spec says to reject it, or it was not found
@@ -42,10 +42,12 @@ class Reason(StrEnum):
 
     EMPTY_REPORT = "empty_report"
     MALFORMED_ROW = "malformed_row"  # more or fewer fields than the header has
+    MALFORMED_TABLE = "malformed_table"  # its quotes do not close, so that its rows cannot be told apart
+    MISSING_COLUMN = "missing_column"  # a table without a column that we need, or with two of that name
     MALFORMED_REPORT = "malformed_report"  # JSON, XML or DICOM SR that cannot be parsed
     NOT_A_REPORT = "not_a_report"  # a file or a resource among the reports that is none
     NOT_TEXT = "not_text"  # bytes that no encoding of text has
-    NOT_UTF8 = "not_utf8"  # a row or a line in another encoding than the rest of its file
+    NOT_UTF8 = "not_utf8"  # a table, or a row or a line of a file, in another encoding
     UNSUPPORTED_FORM = "unsupported_form"  # its text is only in a PDF, a picture or behind a link
     TOO_LONG = "too_long"  # more text than any report has
     TOO_DEEP = "too_deep"  # nested beyond what any report needs
@@ -53,6 +55,7 @@ class Reason(StrEnum):
     WITHDRAWN = "withdrawn"  # the source says that it was entered in error or cancelled
     SUPERSEDED = "superseded"  # a later version of the same report is there
     AMBIGUOUS_IMAGE = "ambiguous_image"  # the file name it gives is that of several images
+    TOO_MANY_REPORTS = "too_many_reports"  # more reports than an image can have are of the same images
     OTHER_PATIENT = "other_patient"  # the report's patient is not the patient of its images
     SEVERAL_PATIENTS = "several_patients"  # its images, or its patient_id, belong to more than one patient
 
@@ -64,6 +67,8 @@ class Refusal:
     place: str
     """Path relative to the DICOM folder, or of a report `reports.csv:12`, the row that ends on line 12."""
     reason: Reason
+    detail: str = field(default="", compare=False)
+    """One line for the person at the terminal: what is wrong with the file, and how to mend it."""
 
 
 def write_rejected(folder: Path, refusals: Iterable[Refusal]) -> None:

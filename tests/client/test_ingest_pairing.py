@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.ingest.images.header import Header
-from client.ingest.pairing import FileNames, identify, pair
+from client.ingest.pairing import MAX_REPORTS, FileNames, identify, pair
 from client.ingest.placement import place
 from client.ingest.pseudonyms import Pseudonyms
 from client.ingest.rejected import Reason
@@ -43,6 +43,25 @@ def test_a_report_of_a_lost_image_does_not_move_to_its_neighbours() -> None:
 
 def test_several_reports_of_an_image_keep_their_order() -> None:
     assert pair([image("1")], [report("1"), report(), report("1")]).reports_of == ((0, 1, 2),)
+
+
+@pytest.mark.parametrize("extra", [0, 1, 500])
+def test_one_number_for_a_whole_archive_pairs_nothing(extra: int) -> None:
+    images = [image(str(number)) for number in range(100)]
+    reports = [report("7"), *(report() for _ in range(MAX_REPORTS + extra))]
+    pairing = pair(images, reports)
+    vague = tuple(range(1, MAX_REPORTS + 1)) if extra == 0 else ()
+    assert pairing.reports_of == tuple((0, *vague) if number == 7 else vague for number in range(100))
+    assert [refusal.reason for refusal in pairing.refused] == (
+        [Reason.TOO_MANY_REPORTS] * (MAX_REPORTS + extra) if extra else []
+    )
+
+
+def test_too_many_reports_of_one_instance_leave_its_neighbours_theirs() -> None:
+    reports = [report("2"), report("3"), *(report("1") for _ in range(MAX_REPORTS)), report("1", "2")]
+    pairing = pair([image("1"), image("2"), image("3")], reports)
+    assert pairing.reports_of == ((), (0,), (1,))
+    assert len(pairing.refused) == MAX_REPORTS + 1
 
 
 def test_an_empty_accession_pairs_nothing() -> None:
