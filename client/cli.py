@@ -134,7 +134,7 @@ def ingest_command(
     target = Target(
         store, name, _preparation(spec, image_size, burned_in), Shares(train_share, validation_share)
     )
-    found = survey(source, store)
+    found = survey(source, store, workers=workers or _cores())
     pseudonyms = open_pseudonyms(home.expanduser(), create=True)
     with progress(f"ingest {name}", len(found.files), unit="files") as advance:
         done = ingest(
@@ -145,10 +145,17 @@ def ingest_command(
             after_file=lambda read: advance(1, "" if read else "unchanged"),
         )
     if as_json:
-        document = {"store": str(store), "digest": Store(store).digest(), "files_read": done.num_read}
+        document: dict[str, object] = {
+            "store": str(store),
+            "digest": Store(store).digest(),
+            "files_read": done.num_read,
+        }
+        document["warnings"] = list(found.warnings)
         typer.echo(json.dumps(document | done.account.model_dump(), indent=2))
     else:
         typer.echo(f"{name}: {_told(done)} in {store}")
+        for warning in found.warnings:
+            typer.echo(f"warning: {warning}", err=True)
 
 
 def _preparation(spec: Path | None, image_size: int | None, burned_in: BurnedInChoice | None) -> Preparation:

@@ -46,21 +46,31 @@ class Survey:
     refused_reports: Sequence[Refusal]
     num_report_files: int
     """Of the folder's files those that were read as reports."""
+    warnings: Sequence[str] = ()
+    """One line for each path of reports of which nothing can be used, while another can."""
 
 
-def survey(source: Source, store: Path) -> Survey:
+def survey(source: Source, store: Path, *, workers: int = 1) -> Survey:
     """Read the reports and list the files; nothing is written.
+
+    Args:
+        source: the images and reports.
+        store: where the store will be.
+        workers: confined processes that parse report files; 0 parses them in this one.
 
     Raises:
         ConfigurationError: the store's place is taken by something else, or a path or a column is wrong.
-        InputRefusedError: a report file cannot be read.
+        InputRefusedError: paths of reports were given, and not one report can be used.
     """
     require_free(store)
     if source.dicom is None and not source.reports:
         raise ConfigurationError("nothing to ingest: give images as --dicom, reports as --reports, or both")
     if source.dicom is not None:
         _require_folder(source.dicom, store)
-    opened = _open_all(source)
+    opened = _open_all(source, workers)
+    troubles = [one.trouble for one in opened if one.trouble is not None]
+    if troubles and len(troubles) == len(opened):
+        raise troubles[0]
     tables = set() if source.image_table is None else {source.image_table.resolve()}
     table = None if source.image_table is None else read_image_table(source.image_table)
     claimed = frozenset(tables.union(*(one.files for one in opened)))
@@ -75,6 +85,7 @@ def survey(source: Source, store: Path) -> Survey:
         refused_reports=[refusal for one in opened for refusal in one.refusals]
         + (table.refusals if table else []),
         num_report_files=_num_inside(claimed, source.dicom),
+        warnings=[f"nothing was used of one path of reports: {trouble}" for trouble in troubles],
     )
 
 
@@ -85,12 +96,14 @@ def _require_folder(folder: Path, store: Path) -> None:
         raise ConfigurationError(f"{folder} is not a folder; give the folder of images as --dicom")
 
 
-def _open_all(source: Source) -> list[Opened]:
+def _open_all(source: Source, workers: int) -> list[Opened]:
     """Open every path of reports; their places are told from one another by the folders that differ."""
     opened: list[Opened] = []
     seen: set[Path] = set()
     for path, prefix in zip(source.reports, _prefixes(source.reports), strict=True):
-        one = open_reports(path, source.columns, format_name=source.format_name, images=source.dicom)
+        one = open_reports(
+            path, source.columns, format_name=source.format_name, images=source.dicom, workers=workers
+        )
         if seen & one.files:
             raise ConfigurationError(f"{path} was given before, itself or its folder; give each report once")
         seen |= one.files

@@ -25,6 +25,8 @@ START_SECONDS = 300.0
 """For the first worker, who waits for the fork server's imports, on a busy machine."""
 OUT_OF_MEMORY, RETIRED = 101, 102
 """Exit codes: the file needs more memory than it may have; it has read all that one process may."""
+READERS = "client.ingest.images", "client.ingest.reports"
+"""What the fork server imports for its workers, whichever of them is wanted first."""
 XCPU = -24 if sys.platform == "win32" else -signal.SIGXCPU
 
 
@@ -113,7 +115,7 @@ else:
     def _context(read: Callable[[Path], T]) -> ForkServerContext:
         # Not fork: this process may hold threads.
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["__main__", __name__, _module_of(read)])
+        context.set_forkserver_preload(["__main__", __name__, *READERS, _module_of(read)])
         return context
 
 

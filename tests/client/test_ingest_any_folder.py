@@ -111,7 +111,7 @@ def make(folder: Path, chosen: list[tuple[str, str, str, int]]) -> None:
 
 
 def build(folder: Path, store: Path, *reports: Path, nameless: Nameless = Nameless.REFUSE) -> Account:
-    found = survey(Source(folder, list(reports), nameless=nameless), store)
+    found = survey(Source(folder, list(reports), nameless=nameless), store, workers=0)
     return ingest(found, Target(store, "lakeside", PREPARATION), SECRET, workers=1).account
 
 

@@ -4,11 +4,16 @@ import pytest
 from ingest_samples import write_reports
 
 from client.ingest.rejected import Reason, Refusal
-from client.ingest.reports import parse_column_map, read_reports
+from client.ingest.reports import Report, open_reports, parse_column_map, read_rows
 from common.errors import ConfigurationError, InputRefusedError
 
 PLAIN = parse_column_map([])
 HEADER = "accession_number,patient_id,study_date,sop_instance_uids,report\n"
+
+
+def read_reports(path: Path, columns: dict[str, str]) -> tuple[list[Report], list[Refusal]]:
+    opened = open_reports(path, columns, format_name="csv")
+    return list(opened.reports), list(opened.refusals)
 
 
 def table(folder: Path, text: str, encoding: str = "utf-8") -> Path:
@@ -63,20 +68,46 @@ def test_a_map_that_means_nothing_is_refused(entry: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "error", "words"),
+    ("content", "error", "reason", "words"),
     [
-        ("", ConfigurationError, "has no column 'accession_number', only an empty header"),
-        ("accession_number,patient_id,report\n", ConfigurationError, "has no column 'sop_instance_uids'"),
-        (HEADER.replace("study_date", "report"), ConfigurationError, "more than one column 'report'"),
-        (HEADER + 'A1,P1,,,"never closed\n', InputRefusedError, "after line 0 is no CSV"),
+        (
+            b"",
+            ConfigurationError,
+            Reason.MISSING_COLUMN,
+            "no column 'accession_number', only an empty header",
+        ),
+        (b"accession_number,report\n", ConfigurationError, Reason.MISSING_COLUMN, "no column 'patient_id'"),
+        (
+            HEADER.replace("study_date", "report").encode(),
+            *(ConfigurationError, Reason.MISSING_COLUMN, "more than one column 'report'"),
+        ),
+        (
+            HEADER.encode() + b'A1,P1,,,fine\nA2,P2,,,"never closed\nA3,P3,,,lost\n',
+            *(InputRefusedError, Reason.MALFORMED_TABLE, "after line 2 is no CSV"),
+        ),
+        (
+            (HEADER + "A1,P1,,,Größe\nA2,P2,,,fine\n").encode("latin-1"),
+            *(InputRefusedError, Reason.NOT_UTF8, "not UTF-8 after line 1; convert it"),
+        ),
+        (HEADER.encode("utf-16-le"), InputRefusedError, Reason.NOT_TEXT, "no text; export it as UTF-8"),
+        (
+            (HEADER + "A1,P1,,,fine\n").encode("utf-16") + b"\x00",
+            *(InputRefusedError, Reason.NOT_TEXT, "not the UTF-16"),
+        ),
     ],
 )
-def test_an_unusable_table_is_refused_in_one_line(
-    tmp_path: Path, content: str, error: type[Exception], words: str
+def test_an_unusable_table_is_one_refusal_and_one_line(
+    tmp_path: Path, content: bytes, error: type[Exception], reason: Reason, words: str
 ) -> None:
+    path = table(tmp_path, "")
+    path.write_bytes(content)
+    opened = open_reports(path, PLAIN)
+    assert (opened.reports, opened.refusals) == ((), (Refusal("reports.csv", reason),))
+    assert isinstance(opened.trouble, error)
     with pytest.raises(error) as refusal:
-        read_reports(table(tmp_path, content), PLAIN)
+        list(read_rows(path, PLAIN))
     assert words in str(refusal.value)
+    assert str(opened.trouble) == str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 
@@ -126,11 +157,6 @@ def test_a_report_beyond_all_measure_costs_only_itself(tmp_path: Path) -> None:
 def test_accents_are_composed_and_control_characters_become_blanks(tmp_path: Path) -> None:
     (report,), _ = read_reports(table(tmp_path, HEADER + "A1,P1,,,Gro\u0308ße\x00\x0c2 cm\n"), PLAIN)
     assert report.text == "Größe  2 cm"
-
-
-def test_another_encoding_is_refused_rather_than_guessed(tmp_path: Path) -> None:
-    with pytest.raises(InputRefusedError, match="not UTF-8"):
-        read_reports(table(tmp_path, HEADER + "A1,P1,,,Größe\n", "latin-1"), PLAIN)
 
 
 def test_a_file_that_is_not_there_is_a_mistake_of_the_command(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from client.ingest.reports.formats import AUTO, FORMATS, Opened, open_reports
 from client.ingest.reports.report import ImageRecord, Report
-from client.ingest.reports.tables import COLUMNS, parse_column_map, read_reports, read_rows
+from client.ingest.reports.tables import COLUMNS, parse_column_map, read_rows
 
 __all__ = [
     "AUTO",
@@ -13,6 +13,5 @@ __all__ = [
     "Report",
     "open_reports",
     "parse_column_map",
-    "read_reports",
     "read_rows",
 ]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from client.ingest.rejected import Reason
 from client.ingest.reports.report import Found, ImageRecord, Report, ReportFile, in_sections, written
-from client.ingest.reports.tables import read_rows, table_columns
+from client.ingest.reports.tables import table_columns, usable_rows
 from common.text.sections import PREAMBLE
 
 PATH, PLUS_PATH = "Path", "path_to_image"
@@ -46,25 +46,24 @@ def _is_either(columns: set[str]) -> bool:
 
 
 def read_chexpert(files: Sequence[ReportFile]) -> Found:
-    """Read the images of each table, and one report for each study that has one.
-
-    Raises:
-        ConfigurationError: a table has neither a column `Path` nor `path_to_image`.
-    """
+    """Read the images of each table, and one report for each study that has one."""
     found = Found()
     for file in files:
-        with file.path.open("rb") as opened:
-            plus = PLUS_PATH in table_columns(opened.read(4096))
+        try:
+            with file.path.open("rb") as opened:
+                plus = PLUS_PATH in table_columns(opened.read(4096))
+        except OSError:
+            found.refuse(file.place, Reason.UNREADABLE)
+            continue
         _read_table(file, PLUS_PATH if plus else PATH, found)
     return found
 
 
 def _read_table(file: ReportFile, path_column: str, found: Found) -> None:
     studies: dict[tuple[str, str], Report] = {}
-    for line, row in read_rows(file.path, [path_column]):
-        place = f"{file.place}:{line}"
-        match = _STUDY.search(row[path_column].strip().replace("\\", "/")) if row else None
-        if row is None or match is None:
+    for place, row in usable_rows(file, [path_column], found):
+        match = _STUDY.search(row[path_column].strip().replace("\\", "/"))
+        if match is None:
             found.refuse(place, Reason.MALFORMED_ROW)
             continue
         name, patient, study = match.groups()

@@ -24,7 +24,6 @@ from client.ingest.reports.report import (
     uid_in,
     unique,
 )
-from common.errors import InputRefusedError
 
 MAX_LINE_BYTES = 1 << 26
 """Of one NDJSON line: a report may carry itself as PDF too."""
@@ -89,11 +88,7 @@ def is_fhir(path: Path, start: bytes) -> bool:
 
 
 def read_fhir(files: Sequence[ReportFile]) -> Found:
-    """Read FHIR files; of several versions of one report (the same id) the last counts.
-
-    Raises:
-        InputRefusedError: a Bundle too large to parse whole.
-    """
+    """Read FHIR files; of several versions of one report (the same id) the last counts."""
     found, lines = Found(), []
     for file in files:
         try:
@@ -104,11 +99,18 @@ def read_fhir(files: Sequence[ReportFile]) -> Found:
         if document is None:
             lines.append(file)
         elif isinstance(document, Reason):
-            found.refuse(file.place, document)
+            found.refuse(file.place, document, _advice(file) if document is Reason.TOO_LONG else "")
         else:
             _take(_of_document(file.place, document), found)
     _take(_of_lines(lines, found), found)
     return found
+
+
+def _advice(file: ReportFile) -> str:
+    return (
+        f"{file.path.name} is one JSON document of more than {MAX_DOCUMENT_BYTES >> 20} MiB; "
+        "export it as NDJSON, one report on each line"
+    )
 
 
 def _take(resources: Iterable[Resource], found: Found) -> None:
@@ -151,10 +153,7 @@ def _document(file: ReportFile) -> object | Reason | None:
             first = _parse(opened.readline(MAX_LINE_BYTES))
         if isinstance(first, dict):
             return None
-        raise InputRefusedError(
-            f"{file.path.name} is one JSON document of more than {MAX_DOCUMENT_BYTES >> 20} MiB; "
-            "export it as NDJSON, one report on each line"
-        )
+        return Reason.TOO_LONG
     content = file.path.read_bytes()
     value = _parse(content)
     if isinstance(value, Reason) and isinstance(_parse(content.lstrip().split(b"\n", 1)[0]), dict):

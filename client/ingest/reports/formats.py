@@ -1,10 +1,12 @@
 """Which format a file of reports has, and all reports under a path whatever their formats."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from os.path import relpath
 from pathlib import Path
+from typing import Literal
 
 from client.ingest.images.listing import scan
 from client.ingest.rejected import Reason, Refusal
@@ -14,11 +16,12 @@ from client.ingest.reports.mimic import is_mimic, read_mimic
 from client.ingest.reports.openi import is_openi, read_openi
 from client.ingest.reports.padchest import is_padchest, read_padchest
 from client.ingest.reports.plain import is_plain, read_plain
+from client.ingest.reports.reading import Read, read_each, read_together
 from client.ingest.reports.report import Found, ImageRecord, Report, ReportFile
 from client.ingest.reports.roco import is_roco, read_roco
 from client.ingest.reports.structured import is_structured, read_structured
-from client.ingest.reports.tables import COLUMNS, is_table, read_tables
-from common.errors import ConfigurationError, InputRefusedError
+from client.ingest.reports.tables import COLUMNS, is_table, read_tables, refusal_error
+from common.errors import ConfigurationError, FederationError, InputRefusedError
 
 AUTO = "auto"
 START_BYTES = 4096
@@ -32,17 +35,19 @@ class Format:
     name: str
     holds: Callable[[Path, bytes], bool]
     """Whether a file with this path, which begins with these bytes, is of the format."""
-    read: Callable[[Sequence[ReportFile]], Found]
+    read: Read
+    together: bool = False
+    """Its files refer to one another."""
 
 
 READERS = (
-    Format("mimic", is_mimic, read_mimic),
+    Format("mimic", is_mimic, read_mimic, together=True),
     Format("chexpert", is_chexpert, read_chexpert),
     Format("padchest", is_padchest, read_padchest),
-    Format("roco", is_roco, read_roco),
+    Format("roco", is_roco, read_roco, together=True),
     Format("openi", is_openi, read_openi),
-    Format("sr", is_structured, read_structured),
-    Format("fhir", is_fhir, read_fhir),
+    Format("sr", is_structured, read_structured, together=True),
+    Format("fhir", is_fhir, read_fhir, together=True),
     Format("txt", is_plain, read_plain),
 )
 """In the order of their claims: the published layouts before the general formats that they use."""
@@ -62,6 +67,8 @@ class Opened:
     files: frozenset[Path]
     """Resolved paths of what was taken for reports or tables, read or refused; none of it is an image."""
     num_reports_by_format: dict[str, int]
+    trouble: FederationError | None = field(default=None, compare=False)
+    """What to tell where there should have been reports, and none can be used; a table may be empty."""
 
 
 def open_reports(
@@ -70,8 +77,11 @@ def open_reports(
     *,
     format_name: str = AUTO,
     images: Path | None = None,
+    workers: int = 0,
 ) -> Opened:
     """Read every report under `path`, in byte order of the files' paths for each format.
+
+    A file that cannot be read costs itself: one refusal with its reason.
 
     Args:
         path: a file, or a folder of files; a folder may hold several formats.
@@ -79,27 +89,62 @@ def open_reports(
         format_name: one of `FORMATS`; `auto` recognises each file by name and content.
         images: the folder of images: what lies there and is no report is left to the image reader, while
             elsewhere it is refused as `NOT_A_REPORT`.
+        workers: confined processes that parse the files; 0 parses them in this one.
 
     Raises:
-        ConfigurationError: no such path or format, or a table lacks a column.
-        InputRefusedError: a file cannot be read at all, or there is no report of the format.
+        ConfigurationError: no such path or format, or tables of MIMIC-CXR that are still compressed.
     """
     if format_name not in FORMATS:
         raise ConfigurationError(f"--format {format_name}: choose from {', '.join(FORMATS)}")
     files, refusals = _files(path, images)
-    readers = (*READERS, Format(CSV, is_table, partial(read_tables, columns=columns or _OURS)))
+    readers = (*READERS, Format(CSV, is_table, partial(read_tables, columns=dict(columns or _OURS))))
     claimed: dict[str, list[ReportFile]] = {reader.name: [] for reader in readers}
     for file in files:
         name = _recognised(file.path, readers, format_name, alone=path.is_file())
-        if name:
+        if not isinstance(name, Reason):
             claimed[name].append(file)
         elif not _is_under(file.path, images):
-            refusals.append(Refusal(file.place, Reason.NOT_A_REPORT))
-    if not any(claimed.values()) and not _is_under(path, images):
-        raise InputRefusedError(
+            refusals.append(Refusal(file.place, name))
+    found, counts = Found(refusals=refusals), dict[str, int]()
+    for reader in readers:
+        if several := claimed[reader.name]:
+            read = read_together if reader.together else read_each
+            one = read(several, reader.read, folder=_folder(path), workers=workers)
+            counts[reader.name] = len(one.reports)
+            found.extend(one)
+    if found.mistake:
+        raise ConfigurationError(found.mistake)
+    return Opened(
+        tuple(found.reports),
+        tuple(found.refusals),
+        tuple(found.images),
+        frozenset(file.path.resolve() for several in claimed.values() for file in several),
+        counts,
+        _trouble(
+            path, format_name, found, claimed=any(claimed.values()), among_images=_is_under(path, images)
+        ),
+    )
+
+
+def _trouble(
+    path: Path, format_name: str, found: Found, *, claimed: bool, among_images: bool
+) -> FederationError | None:
+    if found.reports or found.images or (among_images and not claimed):
+        return None
+    if not claimed:
+        return InputRefusedError(
             f"{path} holds no report of format {format_name}; give the folder or file of reports as --reports"
         )
-    return _read(readers, claimed, refusals)
+    if not found.refusals:
+        return None
+    for refusal in found.refusals:
+        if refusal.detail:
+            return refusal_error(refusal.reason, refusal.detail)
+    reasons = Counter(refusal.reason.value for refusal in found.refusals)
+    listed = ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items()))
+    return InputRefusedError(
+        f"{path}: not one report can be used ({listed}); mend it or give other --reports"
+    )
 
 
 _OURS = {column: column for column in COLUMNS}
@@ -107,20 +152,27 @@ _OURS = {column: column for column in COLUMNS}
 
 def _files(path: Path, images: Path | None) -> tuple[list[ReportFile], list[Refusal]]:
     if path.is_dir():
-        files, refusals = scan(path)
+        files, refusals = scan(_folder(path))
         kept = [one for one in refusals if not _is_under(path / one.place, images)]
-        return [ReportFile(file, relpath(file, path)) for file in files], kept
+        return [ReportFile(file, relpath(file, _folder(path))) for file in files], kept
     if not path.is_file():
         trouble = "neither a file nor a folder" if path.exists() else "No such file or directory"
         raise ConfigurationError(f"{path}: {trouble}; give a file or folder of reports as --reports")
-    return [ReportFile(path, path.name)], []
+    return [ReportFile(path.absolute(), path.name)], []
+
+
+def _folder(path: Path) -> Path:
+    """The folder in which the places of `path` are; absolute, for workers may stand elsewhere."""
+    return path.absolute() if path.is_dir() else path.absolute().parent
 
 
 def _is_under(path: Path, folder: Path | None) -> bool:
     return folder is not None and path.absolute().is_relative_to(folder.absolute())
 
 
-def _recognised(path: Path, readers: Sequence[Format], format_name: str, *, alone: bool) -> str | None:
+def _recognised(
+    path: Path, readers: Sequence[Format], format_name: str, *, alone: bool
+) -> str | Literal[Reason.UNREADABLE, Reason.NOT_A_REPORT]:
     """The format of a file; what it was said to be if that fits, or if it is the only file."""
     try:
         with path.open("rb") as file:
@@ -128,23 +180,10 @@ def _recognised(path: Path, readers: Sequence[Format], format_name: str, *, alon
     except OSError as error:
         if alone:
             raise ConfigurationError(f"{path}: {error.strerror}; give a file you may read") from None
-        return None
+        return Reason.UNREADABLE
     wanted = [reader for reader in readers if format_name in (AUTO, reader.name)]
     name = next((reader.name for reader in wanted if reader.holds(path, start)), None)
     if name is None and alone:
         # One file that nothing recognises is read as what it was said to be, or as a table.
         return CSV if format_name == AUTO else format_name
-    return name
-
-
-def _read(
-    readers: Sequence[Format], claimed: Mapping[str, Sequence[ReportFile]], refusals: list[Refusal]
-) -> Opened:
-    found, counts = Found(refusals=refusals), {}
-    for reader in readers:
-        if claimed[reader.name]:
-            read = reader.read(claimed[reader.name])
-            counts[reader.name] = len(read.reports)
-            found.extend(read)
-    files = frozenset(file.path.resolve() for several in claimed.values() for file in several)
-    return Opened(tuple(found.reports), tuple(found.refusals), tuple(found.images), files, counts)
+    return name or Reason.NOT_A_REPORT

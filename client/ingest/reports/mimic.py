@@ -14,8 +14,7 @@ from pathlib import Path
 from client.ingest.rejected import Reason
 from client.ingest.reports.plain import read_text
 from client.ingest.reports.report import Found, ImageRecord, Report, ReportFile, iso_date
-from client.ingest.reports.tables import read_rows
-from common.errors import ConfigurationError
+from client.ingest.reports.tables import usable_rows
 
 LEVELS = 4
 """Folders from a report up to the one in which the tables lie."""
@@ -43,11 +42,7 @@ def is_mimic(path: Path, start: bytes) -> bool:
 
 
 def read_mimic(files: Sequence[ReportFile]) -> Found:
-    """Read the reports, and of the tables which images are of which study and patient.
-
-    Raises:
-        ConfigurationError: a table lacks a column, or lies there compressed only.
-    """
+    """Read the reports, and of the tables which images are of which study and patient."""
     found = Found()
     tables = [file for file in files if _TABLE.fullmatch(file.path.name)]
     reports = [file for file in files if _REPORT.fullmatch(file.path.name)]
@@ -56,7 +51,7 @@ def read_mimic(files: Sequence[ReportFile]) -> Found:
             found.refuse(file.place, Reason.NOT_A_REPORT)
     studies = _studies(tables or list(_tables_above(reports)), found)
     if not tables:
-        _require_unpacked(files)
+        found.mistake = _compressed(files)
     for file in reports:
         _take(file, studies, found)
     return found
@@ -71,10 +66,12 @@ def _tables_above(reports: Sequence[ReportFile]) -> Iterable[ReportFile]:
     return []
 
 
-def _require_unpacked(files: Iterable[ReportFile]) -> None:
+def _compressed(files: Iterable[ReportFile]) -> str:
+    """What to do about tables that lie there compressed only, without which no image has a patient."""
     for file in files:
         if _TABLE.fullmatch(file.path.name.removesuffix(".gz")) and file.path.suffix == ".gz":
-            raise ConfigurationError(f"{file.place} is compressed; unpack it (gunzip -k) and ingest again")
+            return f"{file.place} is compressed; unpack it (gunzip -k) and ingest again"
+    return ""
 
 
 def _studies(tables: Iterable[ReportFile], found: Found) -> dict[str, _Study]:
@@ -82,11 +79,7 @@ def _studies(tables: Iterable[ReportFile], found: Found) -> dict[str, _Study]:
     images: defaultdict[str, dict[str, None]] = defaultdict(dict)
     dates: dict[str, str] = {}
     for table in tables:
-        for line, row in read_rows(table.path, ("dicom_id", "subject_id", "study_id")):
-            place = f"{table.place}:{line}"
-            if row is None:
-                found.refuse(place, Reason.MALFORMED_ROW)
-                continue
+        for place, row in usable_rows(table, ("dicom_id", "subject_id", "study_id"), found):
             image, study = row["dicom_id"].strip(), row["study_id"].strip()
             view = VIEWS.get(row.get("ViewPosition", "").strip().upper(), "")
             if image not in images[study]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from client.ingest.rejected import Reason
 from client.ingest.reports.report import Found, ImageRecord, Report, ReportFile, iso_date
-from client.ingest.reports.tables import read_rows, table_columns
+from client.ingest.reports.tables import table_columns, usable_rows
 
 COLUMNS = ("ImageID", "StudyID", "PatientID", "Report")
 VIEWS = {"PA": "PA", "AP": "AP", "AP_HORIZONTAL": "AP", "L": "LATERAL"}
@@ -21,19 +21,15 @@ def is_padchest(path: Path, start: bytes) -> bool:
 
 
 def read_padchest(files: Sequence[ReportFile]) -> Found:
-    """Read the images, and one report for each study and text.
-
-    Raises:
-        ConfigurationError: a column is missing.
-    """
+    """Read the images, and one report for each study and text."""
     found = Found()
     for file in files:
         reports: dict[tuple[str, str], Report] = {}
-        for line, row in read_rows(file.path, COLUMNS):
-            if row is None or not row["ImageID"].strip():
-                found.refuse(f"{file.place}:{line}", Reason.MALFORMED_ROW)
+        for place, row in usable_rows(file, COLUMNS, found):
+            if row["ImageID"].strip():
+                _take(place, row, found, reports)
             else:
-                _take(f"{file.place}:{line}", row, found, reports)
+                found.refuse(place, Reason.MALFORMED_ROW)
         for report in reports.values():
             found.add(report)
     return found

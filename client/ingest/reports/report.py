@@ -88,6 +88,8 @@ class Found:
     reports: list[Report] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     images: list[ImageRecord] = field(default_factory=list)
+    mistake: str = ""
+    """What is to be mended before an ingest is worth its time, in one line."""
 
     def add(self, report: Report) -> None:
         """Take a report, or refuse it where it is empty or too long."""
@@ -99,15 +101,16 @@ class Found:
             sections = {name: legible(text) for name, text in report.sections.items()}
             self.reports.append(replace(report, text=legible(report.text), sections=sections))
 
-    def refuse(self, place: str, reason: Reason) -> None:
+    def refuse(self, place: str, reason: Reason, detail: str = "") -> None:
         """Leave an input out, and say why."""
-        self.refusals.append(Refusal(place, reason))
+        self.refusals.append(Refusal(place, reason, detail))
 
     def extend(self, other: "Found") -> None:
         """Take over everything of `other`."""
         self.reports += other.reports
         self.refusals += other.refusals
         self.images += other.images
+        self.mistake = self.mistake or other.mistake
 
 
 def legible(text: str) -> str:

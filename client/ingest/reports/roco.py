@@ -14,7 +14,7 @@ from pathlib import Path
 from client.ingest.rejected import Reason
 from client.ingest.reports.plain import read_text
 from client.ingest.reports.report import Found, ImageRecord, Report, ReportFile, unique
-from client.ingest.reports.tables import read_rows, table_columns
+from client.ingest.reports.tables import table_columns, usable_rows
 
 CAPTIONS, LICENCES = "captions.txt", "licences.txt"
 KEYWORDS = frozenset({"keywords.txt", "cuis.txt", "semtypes.txt", "dlinks.txt"})
@@ -90,13 +90,9 @@ def _of_lines(file: ReportFile, found: Found) -> Iterator[_Caption]:
 
 
 def _of_table(file: ReportFile, found: Found) -> Iterator[_Caption]:
-    for line, row in read_rows(file.path, ()):
-        place = f"{file.place}:{line}"
-        if row is None:
-            found.refuse(place, Reason.MALFORMED_ROW)
-        else:
-            number, text = _first(row, "id", "ID"), _first(row, "caption", "Caption")
-            yield _Caption(place, number.strip(), row.get("name", "").strip(), text)
+    for place, row in usable_rows(file, (), found):
+        number, text = _first(row, "id", "ID"), _first(row, "caption", "Caption")
+        yield _Caption(place, number.strip(), row.get("name", "").strip(), text)
 
 
 def _first(row: Mapping[str, str], *columns: str) -> str:
@@ -107,8 +103,5 @@ def _licences(files: Sequence[ReportFile], found: Found) -> Iterator[tuple[str, 
     """ROCO's number -> name of the image in its article."""
     for file in files:
         if file.path.name == LICENCES:
-            for line, row in read_rows(file.path, ("ROCO_ID", "PMC_ID")):
-                if row is None:
-                    found.refuse(f"{file.place}:{line}", Reason.MALFORMED_ROW)
-                else:
-                    yield row["ROCO_ID"].strip(), row["PMC_ID"].strip()
+            for _, row in usable_rows(file, ("ROCO_ID", "PMC_ID"), found):
+                yield row["ROCO_ID"].strip(), row["PMC_ID"].strip()

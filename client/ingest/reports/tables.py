@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from client.ingest.deidentify import Identifiers
-from client.ingest.rejected import Reason, Refusal
+from client.ingest.rejected import Reason
 from client.ingest.reports.encodings import decode_text, marked_encoding
 from client.ingest.reports.report import (
     Found,
@@ -18,7 +18,7 @@ from client.ingest.reports.report import (
     uid_in,
     unique,
 )
-from common.errors import ConfigurationError, InputRefusedError
+from common.errors import ConfigurationError, FederationError, InputRefusedError
 
 COLUMNS = ("accession_number", "patient_id", "sop_instance_uids", "report")
 """What a report file must have, or say with `--map` that it has not; further columns are left alone."""
@@ -66,12 +66,6 @@ def is_table(path: Path, start: bytes) -> bool:
     return path.suffix.lower() in (".csv", ".tsv")
 
 
-def read_reports(path: Path, columns: Mapping[str, str]) -> tuple[list[Report], list[Refusal]]:
-    """Read a CSV file, rows in order; see `read_table`."""
-    found = read_table(ReportFile(path, path.name), columns)
-    return found.reports, found.refusals
-
-
 def read_tables(files: Sequence[ReportFile], columns: Mapping[str, str]) -> Found:
     """Read CSV files, one after the other; see `read_table`."""
     found = Found()
@@ -88,21 +82,14 @@ def read_table(file: ReportFile, columns: Mapping[str, str]) -> Found:
             separated by commas, semicolons or bars, UIDs by blanks too.
         columns: our column -> theirs, "" where they have none; see `parse_column_map`.
 
-    Raises:
-        ConfigurationError: no such file, or a column is missing.
-        InputRefusedError: another encoding, or quotes that do not close.
     """
     found = Found()
-    for number, row in _rows(file.path, [theirs for theirs in columns.values() if theirs]):
-        place = f"{file.place}:{number}"
-        if isinstance(row, Reason):
-            found.refuse(place, row)
-        else:
-            further = {ours: row.get(ours, "") for ours in FURTHER_COLUMNS if ours not in columns}
-            named = {ours: row[theirs] if theirs else "" for ours, theirs in columns.items()}
-            report = _report(place, further | named)
-            found.add(report)
-            found.images += _images(report)
+    for place, row in usable_rows(file, [theirs for theirs in columns.values() if theirs], found):
+        further = {ours: row.get(ours, "") for ours in FURTHER_COLUMNS if ours not in columns}
+        named = {ours: row[theirs] if theirs else "" for ours, theirs in columns.items()}
+        report = _report(place, further | named)
+        found.add(report)
+        found.images += _images(report)
     return found
 
 
@@ -134,7 +121,22 @@ def _images(report: Report) -> list[ImageRecord]:
 
 def _several(field: str) -> tuple[str, ...]:
     """The values of a field that may hold several; a comma may be part of a name."""
-    return unique(value.strip() for value in re.split(r"[;|]", field))
+    return unique(value.strip() for value in re.split(r"[;|]", field)) if field else ()
+
+
+def usable_rows(file: ReportFile, needed: Iterable[str], found: Found) -> Iterator[tuple[str, Row]]:
+    """Yield the rows of a table of reports, each with its place; what cannot be used is refused in `found`.
+
+    A table is used whole or not at all: rows before a quote that never closes may be wrong already.
+    """
+    try:
+        for line, row in _rows(file.path, needed):
+            if isinstance(row, Reason):
+                found.refuse(f"{file.place}:{line}", row)
+            else:
+                yield f"{file.place}:{line}", row
+    except _UnusableError as trouble:
+        found.refuse(file.place, trouble.reason, str(trouble))
 
 
 def read_rows(path: Path, needed: Iterable[str]) -> Iterator[tuple[int, Row | None]]:
@@ -144,8 +146,25 @@ def read_rows(path: Path, needed: Iterable[str]) -> Iterator[tuple[int, Row | No
         ConfigurationError: no such file, or its header lacks one of the `needed` columns or has it twice.
         InputRefusedError: another encoding than UTF-8, or quotes that do not close.
     """
-    for line, row in _rows(path, needed):
-        yield line, None if isinstance(row, Reason) else row
+    try:
+        for line, row in _rows(path, needed):
+            yield line, None if isinstance(row, Reason) else row
+    except _UnusableError as trouble:
+        raise refusal_error(trouble.reason, str(trouble)) from None
+
+
+def refusal_error(reason: Reason, message: str) -> FederationError:
+    """The error of a command that was given only what was refused for `reason`."""
+    mistaken = reason in (Reason.MISSING_COLUMN, Reason.UNREADABLE)
+    return ConfigurationError(message) if mistaken else InputRefusedError(message)
+
+
+class _UnusableError(Exception):
+    """Nothing of a table can be used; its text is one line for the person at the terminal."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def table_columns(start: bytes) -> tuple[str, ...]:
@@ -160,35 +179,56 @@ def table_columns(start: bytes) -> tuple[str, ...]:
 
 
 def _rows(path: Path, needed: Iterable[str]) -> Iterator[tuple[int, Row | Reason]]:
-    """Yield line and row, or why the row cannot be used: `MALFORMED_ROW` or `NOT_UTF8`."""
+    """Yield line and row, or why the row cannot be used: `MALFORMED_ROW` or `NOT_UTF8`.
+
+    Raises:
+        _UnusableError: before the first row.
+    """
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
-    line = 0
+    needed = tuple(needed)
     try:
         encoding = _encoding(path)
-        with path.open(encoding=encoding, errors="surrogateescape", newline="") as file:
-            delimiter = _delimiter(file.readline(1 << 16))
-            file.seek(0)
-            reader = csv.reader(file, strict=True, delimiter=delimiter)
-            header = [name.strip() for name in next(reader, [])]
-            _require_columns(path, header, needed)
+        for _ in _fields(path, encoding, needed):
+            pass
+        header: Sequence[str] = ()
+        for line, fields in _fields(path, encoding, needed):
+            if not header:
+                header = [name.strip() for name in fields]
+            elif fields:
+                yield line, _row(header, fields)
+    except UnicodeDecodeError:
+        message = f"{path.name} is not the UTF-16 or UTF-32 it says it is; export it as UTF-8"
+        raise _UnusableError(Reason.NOT_TEXT, message) from None
+    except OSError as error:
+        message = f"{path}: {error.strerror}; give the path of a CSV file"
+        raise _UnusableError(Reason.UNREADABLE, message) from None
+
+
+def _fields(path: Path, encoding: str, needed: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line on which each row ends and its fields, those of the header first."""
+    line = 0
+    with path.open(encoding=encoding, errors="surrogateescape", newline="") as file:
+        delimiter = _delimiter(file.readline(1 << 16))
+        file.seek(0)
+        reader = csv.reader(file, strict=True, delimiter=delimiter)
+        try:
+            header = next(reader, [])
+            _require_columns(path, [name.strip() for name in header], needed)
+            yield reader.line_num, header
             for fields in reader:
                 line = reader.line_num
-                if fields:
-                    yield line, _row(header, fields)
-    except UnicodeDecodeError:
-        raise InputRefusedError(f"{path.name} is not the UTF-16 it says it is; export it as UTF-8") from None
-    except csv.Error as error:
-        raise InputRefusedError(
-            f"{path.name}: the row after line {line} is no CSV ({error}); export it with quoted fields"
-        ) from None
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}; give the path of a CSV file") from None
+                yield line, fields
+        except csv.Error as error:
+            message = (
+                f"{path.name}: the row after line {line} is no CSV ({error}); export it with quoted fields"
+            )
+            raise _UnusableError(Reason.MALFORMED_TABLE, message) from None
 
 
 def _row(header: Sequence[str], fields: Sequence[str]) -> Row | Reason:
     if len(fields) < len(header) or any(fields[len(header) :]):
         return Reason.MALFORMED_ROW
-    if any(_NOT_UTF8.search(field) for field in fields):
+    if any(not field.isascii() and _NOT_UTF8.search(field) for field in fields):
         return Reason.NOT_UTF8
     return dict(zip(header, fields, strict=False))
 
@@ -197,7 +237,7 @@ def _encoding(path: Path) -> str:
     """Find the encoding by reading the file once; a few lines in another one are left to `_row`.
 
     Raises:
-        InputRefusedError: it is text in one encoding, and that is not UTF-8.
+        _UnusableError: it is text in one encoding, and that is not UTF-8, or its header is no text.
     """
     with path.open("rb") as file:
         marked = marked_encoding(file.read(4))
@@ -206,14 +246,18 @@ def _encoding(path: Path) -> str:
         file.seek(0)
         some_utf8, first_other = False, 0
         for number, line in enumerate(file, start=1):
+            if number == 1 and b"\0" in line:
+                message = f"{path.name} begins with bytes that are no text; export it as UTF-8"
+                raise _UnusableError(Reason.NOT_TEXT, message)
             if not line.isascii():
                 utf8 = _is_utf8(line)
                 some_utf8 |= utf8
                 first_other = first_other or (0 if utf8 else number)
     if first_other and not some_utf8:
-        raise InputRefusedError(
+        raise _UnusableError(
+            Reason.NOT_UTF8,
             f"{path.name} is not UTF-8 after line {first_other - 1}; "
-            "convert it (iconv -t utf-8) and ingest again"
+            "convert it (iconv -t utf-8) and ingest again",
         )
     return "utf-8-sig"
 
@@ -235,7 +279,8 @@ def _require_columns(path: Path, header: list[str], needed: Iterable[str]) -> No
     for column in needed:
         if header.count(column) != 1:
             has = "has no column" if column not in header else "has more than one column"
-            raise ConfigurationError(
+            raise _UnusableError(
+                Reason.MISSING_COLUMN,
                 f"{path.name} {has} {column!r}, only {', '.join(header) or 'an empty header'}; "
-                "say which column is meant, for reports with --map OURS=THEIRS"
+                "say which column is meant, for reports with --map OURS=THEIRS",
             )
