@@ -177,6 +177,7 @@ FULL: dict[str, tuple[Callable[[], Dataset], dict[str, Any]]] = {
     "padding": (lambda: j2k(PixelPaddingValue=0), {}),
     "letters": (lambda: j2k(Modality="US"), {"burned_in": "mask"}),
     "fewer bits than coded": (lambda: j2k(BitsStored=7, HighBit=6), {}),
+    "no highest bit": (lambda: j2k(HighBit=None), {}),
     "another syntax": (lambda: j2k(syntax=RLELossless), {}),
     "baseline with percentiles": (
         lambda: j2k(syntax=JPEGBaseline8Bit, Modality="DX", WindowCenter=None, WindowWidth=None),

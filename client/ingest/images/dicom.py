@@ -17,7 +17,7 @@ from client.ingest.images.grey import render, window_source
 from client.ingest.images.header import Header, header_of
 from client.ingest.images.orientation import pixel_aspect, stance
 from client.ingest.images.picture import Drawing, Picture, TextClaim, frame_numbers, prepare
-from client.ingest.images.reduced import decode_reduced
+from client.ingest.images.reduced import decode_reduced, has_less
 from client.ingest.images.stored import Stored, decode, is_bomb, why_not
 from client.ingest.images.text_claim import text_claim
 from client.ingest.rejected import Reason
@@ -107,6 +107,8 @@ def _reduced(dataset: Dataset, header: Header, frame: int, preparation: Preparat
 
     Percentiles are not those of the smaller picture, in which noise is averaged.
     """
+    if not has_less(dataset):
+        return None
     spare = spare_resolution(
         (int(dataset.Rows), int(dataset.Columns)),
         preparation.image_size,

@@ -32,10 +32,9 @@ def decode_reduced(dataset: Dataset, frame: int, *, most: float) -> Stored | Non
     Returns:
         The frame, with its extent; None where it cannot be had smaller.
     """
-    syntax = dataset.file_meta.TransferSyntaxUID
-    read = {JPEG2000: _wavelets, JPEG2000Lossless: _wavelets, JPEGBaseline8Bit: _cosines}.get(syntax)
-    if most < 2 or read is None or not _is_plain_grey(dataset):
+    if most < 2 or not has_less(dataset):
         return None
+    read = _cosines if dataset.file_meta.TransferSyntaxUID == JPEGBaseline8Bit else _wavelets
     stream = get_frame(dataset.PixelData, frame, number_of_frames=num_frames(dataset))
     try:
         return read(dataset, stream, most)
@@ -43,11 +42,13 @@ def decode_reduced(dataset: Dataset, frame: int, *, most: float) -> Stored | Non
         return None
 
 
-def _is_plain_grey(dataset: Dataset) -> bool:
+def has_less(dataset: Dataset) -> bool:
+    """Tell from the header whether frames can be decoded smaller at all."""
     return (
-        dataset.SamplesPerPixel == 1
+        dataset.file_meta.TransferSyntaxUID in (JPEG2000, JPEG2000Lossless, JPEGBaseline8Bit)
+        and dataset.SamplesPerPixel == 1
         and dataset.PhotometricInterpretation in ("MONOCHROME1", "MONOCHROME2")
-        and dataset.HighBit == dataset.BitsStored - 1
+        and dataset.get("HighBit") == dataset.BitsStored - 1
         and "PixelPaddingValue" not in dataset
     )
 
