@@ -16,7 +16,7 @@ from common.errors import ConfigurationError, IntegrityError, PolicyError
 from common.files import write_whole
 from common.secagg.abort import AbortError
 from common.secagg.keys import Secret, identity_of, sign, verify
-from common.secagg.terms import SMALLEST_COHORT
+from common.spec.secure_aggregation import SMALLEST_COHORT
 from common.update import ProfileName
 
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from common.errors import FederationError
+from common.errors import IntegrityError
 
 
 class Reason(StrEnum):
@@ -26,10 +26,8 @@ class Reason(StrEnum):
     CORRUPT_SHARE = "shares-do-not-match-their-commitment"
 
 
-class AbortError(FederationError):
+class AbortError(IntegrityError):
     """A party refuses to go on with a round; every secret of the round is forgotten."""
-
-    exit_code = 6
 
     @property
     def reason(self) -> str:

@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from common.secagg.encoding import digest
+from common.spec.secure_aggregation import SMALLEST_COHORT
 from common.update import Profile
-
-SMALLEST_COHORT = 3
-"""With two, either site subtracts itself from the sum and reads the other."""
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from common.secagg.terms import SMALLEST_COHORT
 from common.spec.section import Section
+
+SMALLEST_COHORT = 3
+"""With two sites, a hospital subtracts itself from the sum and reads the other."""
 
 
 class NoSecureAggregationSpec(Section):
@@ -19,7 +21,7 @@ class SA1Spec(Section):
 
     mode: Literal["sa1"]
     min_sites: Annotated[int, Field(ge=SMALLEST_COHORT)]
-    """Fewer sites than this are never summed. With two, a hospital subtracts itself and reads the other."""
+    """Fewer sites than this are never summed."""
     rare_rows: Literal["frozen", "noise"]
     """What keeps the row of a word that one hospital alone uses from standing out of a sum: vocabulary rows
     that are not trained (`train.vocabulary_rows = "frozen"`), or the noise of `[privacy]`."""
