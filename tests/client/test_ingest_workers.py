@@ -139,10 +139,14 @@ def test_a_worker_cannot_talk_write_or_start_programs(
 
 
 PARENT = """
+import signal
 import sys
 from pathlib import Path
 from client.ingest.workers import read_all
 from faulty_readers import read
+
+# A shell that runs tests in the background has them, and what they start, ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if __name__ == "__main__":
     paths = [Path(sys.argv[1], f"{how}-{n}") for n in range(6) for how in ("loop", "sleep")]

@@ -281,7 +281,9 @@ def test_speed_keys_leave_weights_where_they_were(batches: Batches) -> None:
 @pytest.mark.filterwarnings(
     "ignore:`torch.jit.script:DeprecationWarning"
 )  # torch's own, when it loads inductor
-def test_compiled_towers_end_where_plain_ones_do(batches: Batches) -> None:
+def test_compiled_towers_end_where_plain_ones_do(batches: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Compile in this process: torch leaves its pool of compilers to the end of the interpreter.
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)
     _, plain, _ = end_of(batches, tiny_spec(train__learning_rate=1e-4))
     _, compiled, _ = end_of(batches, tiny_spec(train__learning_rate=1e-4, train__compile=True))
     require_close(compiled, plain, 2e-5)

@@ -12,6 +12,7 @@ import pytest
 from flwr.app import ArrayRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from numpy.testing import assert_array_equal
+from safetensors.numpy import load_file
 from tiny import tiny_spec, tiny_store
 
 from client import app as client_app
@@ -363,6 +364,9 @@ def test_rows_of_the_vocabulary_stay_as_they_began(tmp_path: Path, four: dict[st
     before = {name: tensor.numpy() for name, tensor in project.fresh_model().state_dict().items()}
     after = project.layout.unflatten(weights_at(tmp_path / "out"))
     moved = {name for name, weights in after.items() if (weights != before[name]).any()}
-    assert set(after) >= VOCABULARY_ROWS
-    assert not VOCABULARY_ROWS & moved
+    kept = VOCABULARY_ROWS & set(before)
+    assert kept
+    assert not kept & set(after), "what is not trained does not travel"
+    exported = load_file(tmp_path / "out" / "model" / "model.safetensors")
+    assert all((exported[f"vlp.{name}"] == before[name]).all() for name in kept)
     assert {"text_projection.weight", "image_projection.weight"} <= moved

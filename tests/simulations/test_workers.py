@@ -1,5 +1,5 @@
-import logging
-import os
+import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -7,27 +7,39 @@ import pytest
 
 from simulations.workers import FORKS, worker_pool
 
+FRESH = """
+import json, logging, os, sys
+from pathlib import Path
+from simulations.workers import worker_pool
 
-def is_imported(module: str) -> bool:
-    return module in sys.modules
+
+def seen():
+    return "torch._dynamo" in sys.modules, os.getppid()
 
 
-def parent_of_worker() -> int:
-    return os.getppid()
+if __name__ == "__main__":
+    with worker_pool(1) as one, worker_pool(1) as two:
+        print(json.dumps([pool.submit(seen).result() for pool in (one, two)] + [os.getpid()]))
+"""
 
 
 def log_a_line(line: str) -> None:
+    import logging
+
     logging.getLogger("fedvlp").warning(line)
 
 
 @pytest.mark.skipif(not FORKS, reason="this system starts every worker from nothing")
 @pytest.mark.slow  # torch is imported once in a process of its own
-def test_workers_are_forked_from_one_process_that_has_imported_torch() -> None:
-    with worker_pool(1) as one, worker_pool(1) as two:
-        assert one.submit(is_imported, "torch._dynamo").result()
-        parents = {pool.submit(parent_of_worker).result() for pool in (one, two)}
-        assert len(parents) == 1
-        assert parents != {os.getpid()}
+def test_workers_are_forked_from_one_process_that_has_imported_torch(tmp_path: Path) -> None:
+    """In a fresh process: a process has one fork server, and other tests may have begun one."""
+    script = tmp_path / "fresh.py"
+    script.write_text(FRESH)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    (imported, server), (also_imported, same_server), parent = json.loads(done.stdout)
+    assert imported
+    assert also_imported
+    assert server == same_server != parent
 
 
 @pytest.mark.slow  # as above
