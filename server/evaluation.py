@@ -88,6 +88,12 @@ class Evaluator:
         mean = float(np.mean(defined)) if defined else None
         return Glance(RoundEvaluation(mean_auroc=mean, zero_shot=dict(found)))
 
+    def answers(self, weights: Weights) -> list[ZeroShotTask]:
+        """How every labelled row answers each task, for whoever compares models row by row."""
+        self._load(weights)
+        with _all_cores():
+            return [task.labelled() for task in self._tasks(self._model, self._embed_images(self._model))]
+
     def judge(self, weights: Weights) -> FinalScores:
         """Everything the spec asks for, with intervals over patients; nothing where no store was given."""
         if not (self._held_out and (self._spec.zero_shot or self._spec.retrieval)):

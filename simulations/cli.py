@@ -14,6 +14,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 import json
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -122,6 +123,45 @@ def compare_command(
         federation = Federation(read_spec(spec, seed=chosen), sites, bank, folder)
         compare(federation, workers=workers, central_steps=central_steps.value)
         _tell(folder, as_json=as_json)
+
+
+@cli.command("ablation")
+def ablation_command(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="The variants of a spec, and the seeds.")],
+    site: Sites,
+    out: Out,
+    bank: Bank = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train variants of one spec with several seeds, and say which differences are more than chance.
+
+    Writes ablation.md, ablation.csv, ablation.json and ablation.svg to --out; goes on where it was stopped.
+    """
+    _prepare_workers(workers)
+    from simulations.ablation.pages import terminal_table, write_pages
+    from simulations.ablation.plan import read_plan
+    from simulations.ablation.running import run_ablation, runs_of
+    from simulations.ablation.verdict import judge_ablation
+
+    read, specs = read_plan(plan)
+    total = len(list(runs_of(read)))
+    outcomes = run_ablation(
+        read,
+        specs,
+        sites=parse_sites(site),
+        bank=bank,
+        out=out,
+        workers=workers,
+        on_done=lambda number, name: print(f"ablation: {number}/{total} {name}", file=sys.stderr, flush=True),
+    )
+    verdicts = judge_ablation(read, outcomes)
+    write_pages(out, read, verdicts)
+    if as_json:
+        print(json.dumps([verdict.to_json() for verdict in verdicts]))
+        return
+    Console().print(terminal_table(read, verdicts))
+    print(f"tables and chart: {out / 'ablation.md'}, {out / 'ablation.csv'}, {out / 'ablation.svg'}")
 
 
 @cli.command("phantom")

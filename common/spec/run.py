@@ -127,15 +127,24 @@ def read_spec(path: Path, *, seed: int | None = None) -> Spec:
     Raises:
         ConfigurationError: the file is missing, is not TOML, or a key is unknown, missing or out of range.
     """
+    settings = read_settings(path)
+    if seed is not None:
+        settings["seed"] = seed
+    return parse_spec(settings, where=path.name)
+
+
+def read_settings(path: Path) -> dict[str, object]:
+    """The tables of the TOML file `path`, unchecked.
+
+    Raises:
+        ConfigurationError: the file is missing or is not TOML.
+    """
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}; give the path of a spec (*.toml)") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} is not valid TOML: {error}") from None
-    if seed is not None:
-        settings["seed"] = seed
-    return parse_spec(settings, where=path.name)
 
 
 def parse_spec(settings: dict[str, object], *, where: str) -> Spec:

@@ -1,0 +1,123 @@
+"""Every variant with every seed: a federation each, and how its model answers every question.
+
+OUT/VARIANT/seed-N/                  the run, see `server.run`
+OUT/VARIANT/seed-N/answers.parquet   a row per question and held-out image; written last
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from common.errors import InputRefusedError, IntegrityError
+from common.evaluation.zero_shot import ZeroShotTask
+from common.files import whole_path
+from common.project import open_project
+from common.spec.run import Spec
+from server.checkpoint import load_last_checkpoint
+from server.evaluation import Evaluator
+from server.report.records import RunRecord, read_run
+from simulations.ablation.plan import AblationPlan
+from simulations.federation import Federation, run_federation
+
+ANSWERS_FILE = "answers.parquet"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One variant with one seed."""
+
+    variant: str
+    seed: int
+    run: RunRecord
+    tasks: tuple[ZeroShotTask, ...]
+    """Only what is labelled."""
+
+
+def run_ablation(
+    plan: AblationPlan,
+    specs: Mapping[str, Spec],
+    *,
+    sites: Mapping[str, Path],
+    bank: Path | None,
+    out: Path,
+    workers: int | None = None,
+    on_done: Callable[[int, str], None] = lambda *_: None,
+) -> list[Outcome]:
+    """Run what `out` does not hold yet, all variants with one seed before the next, and read everything.
+
+    Args:
+        plan: of the experiment.
+        specs: of its variants.
+        sites: name -> store.
+        bank: store of the public bank.
+        out: goes on where it was stopped, in the middle of a run as well.
+        workers: sites that train at once.
+        on_done: told the number and the name of each run that is there.
+
+    Raises:
+        FederationError: as a run says; what is finished stays.
+    """
+    outcomes = []
+    for number, (variant, seed) in enumerate(runs_of(plan), start=1):
+        spec = specs[variant].model_copy(update={"seed": seed})
+        federation = Federation(spec, sites, bank, out / variant / f"seed-{seed}")
+        if not (federation.out / ANSWERS_FILE).exists():
+            run_federation(federation, resume=federation.project_folder.exists(), workers=workers)
+            _write_answers(federation)
+        outcomes.append(_read(federation, variant))
+        on_done(number, f"{variant}, seed {seed}")
+    return outcomes
+
+
+def runs_of(plan: AblationPlan) -> Iterator[tuple[str, int]]:
+    """Variants with their seeds, in the order in which they run."""
+    for seed in plan.seeds:
+        for variant in plan.variants:
+            yield variant, seed
+
+
+def _write_answers(federation: Federation) -> None:
+    project = open_project(federation.project_folder)
+    settings = federation.settings(engine="inprocess", resume=True)
+    state = load_last_checkpoint(settings.checkpoints, project)
+    assert state is not None, "a run that ended has a checkpoint"
+    judged = Evaluator(project, settings.evaluation_stores).answers(project.layout.unflatten(state.weights))
+    tasks = [task for task in judged if task.positives and task.negatives]
+    if not tasks:
+        raise InputRefusedError(
+            "no question has held-out images of both answers: add [[evaluation.zero_shot]] to the spec, "
+            "and labels to the stores with fedvlp-site label"
+        )
+    table = pa.table(
+        {
+            "task": [task.name for task in tasks for _ in task.scores],
+            "patient": np.concatenate([task.patients for task in tasks]).astype(str),
+            "score": np.concatenate([task.scores for task in tasks]),
+            "truth": np.concatenate([task.truth for task in tasks]),
+        }
+    )
+    with whole_path(federation.out / ANSWERS_FILE) as path:
+        pq.write_table(table, path)
+
+
+def _read(federation: Federation, variant: str) -> Outcome:
+    run = read_run(federation.out)
+    if run.spec_digest != federation.spec.digest():
+        raise IntegrityError(f"{federation.out} holds a run of another spec; name another --out")
+    table = pq.read_table(federation.out / ANSWERS_FILE)
+    name, patient, score, truth = (
+        table.column(key).to_numpy() for key in ("task", "patient", "score", "truth")
+    )
+    return Outcome(
+        variant,
+        run.seed,
+        run,
+        tuple(
+            ZeroShotTask(task, score[name == task], truth[name == task], patient[name == task].astype(object))
+            for task in dict.fromkeys(name.tolist())
+        ),
+    )
