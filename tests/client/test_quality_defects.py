@@ -142,6 +142,8 @@ def test_a_report_of_a_study_of_several_images_counts_once(tmp_path: Path) -> No
     [
         ("en", "No pleural effusion. The heart is normal."),
         ("en", "Chest radiograph shows bilateral infiltrates in both lungs"),
+        ("en", "Sacrococcygeal teratoma visible in superior aspect of uterus."),
+        ("en", "Non contrast CT- multiple low density solid hepatic masses"),
         ("de", "Kein Pleuraerguss. Herz normal groß, keine Stauung."),
         ("fr", "Pas d'épanchement pleural. La silhouette cardiaque est normale."),
         ("es", "No se observa derrame pleural. Silueta cardiaca de tamaño normal."),

@@ -156,8 +156,8 @@ PLAIN = words(
     hematemesis hematocrit hematoma hematuria hemi hemiazygos hemidiaphragm hemidiaphragms hemiparesis
     hemiplegia hemithorax hemoglobin hemoptysis hemorrhage hemorrhages hemorrhagic hence heparin hepatic
     hepatitis hepatocellular hepatology hepatomegaly hepatosplenomegaly her herd herde here hereditary
-    herniated herniation herrn heterogeneity heterogeneous heterogeneously heterogenous hg hiatal hiatus
-    hidden hier higado higher highest highlighted highly hila hilar hilum hilus him hinweis hinweise
+    herniated herniation herpes herrn heterogeneity heterogeneous heterogeneously heterogenous hg hiatal
+    hiatus hidden hier higado higher highest highlighted highly hila hilar hilum hilus him hinweis hinweise
     hippocampal hippocampus hirsute his histiocytosis histologic histological histology histoplasmosis
     history hiv holes homme homogeneous homogeneously homogenous honeycomb honeycombing hopital horizontal
     horizontally hormone horns horseshoe hospital hospitalised hospitalization hospitalized hot hour hours
@@ -349,12 +349,12 @@ PLAIN = words(
     shortening shortly shortness should shoulders showed showing shown shows shrunken shunting shunts si sib
     sibling siblings sicht sid sided sie signal signals signe signed signes significance significant
     significantly signify signo signos signs silhouette silhouetted silhouettes silhouetting sim similar
-    similarly simply simulate simulating sin since sind single sinogram sinus sinuses sinusitis sistema site
-    sites sits sitting situ situated situation situs sized sizes skeletal skeleton skelett skewed ski skip
-    sklerose slice slices sliding slight slightly slim slipped slowed slowing slowly smaller smallest smear
-    smears smoked smoking smoothly snapshot snoring so sob sobre social society softening solely solitary
-    some something sometimes somewhat son sonogram sonographic sonographically sonographie sonography sons
-    sont soon sooner sounds source sources sous sowie sp space spaced spaces spanning spans spared spares
+    similarly simplex simply simulate simulating sin since sind single sinogram sinus sinuses sinusitis
+    sistema site sites sits sitting situ situated situation situs sized sizes skeletal skeleton skelett skewed
+    ski skip sklerose slice slices sliding slight slightly slim slipped slowed slowing slowly smaller smallest
+    smear smears smoked smoking smoothly snapshot snoring so sob sobre social society softening solely
+    solitary some something sometimes somewhat son sonogram sonographic sonographically sonographie sonography
+    sons sont soon sooner sounds source sources sous sowie sp space spaced spaces spanning spans spared spares
     sparing spastic spasticity spatial speaking specialist specialists specific specifically specificity
     specified specimen specimens specks spect spectrum speech speed sphenoid spherical sphincter spiculated
     spiculation spilled spin spinal spines spinous spiral spirometry spite spleen splenectomy splenic

@@ -6,7 +6,8 @@ the more languages share it.
 
 Compared with py3langid 0.4, lingua 2.1 and langdetect 1.0.9 on 957 real English reports: these called 13, 15
 and 22 of them another language, this one none and 43 undecided, in 0.08 ms a report against 0.2, 3.5 and 6.3.
-Nineteen sentences in the six other languages: this one and lingua told 18, the others all.
+Of 4,905 real English reports it calls none another language, and 125 undecided. Nineteen sentences in the six
+other languages: this one and lingua told 18, the others all.
 """
 
 import re
@@ -30,7 +31,8 @@ _LISTS = {
         clear mild moderate severe small large increased decreased lung lungs heart chest pleural effusion
         findings impression patient history year old male female showing shows image images bone soft tissue
         stable since prior likely consistent suspicious acute upper lower lobe lobes wall fluid mass lesion
-        scan view views
+        scan view views non visible aspect note low high density masses lesions enhancing enhancement contrast
+        signal intensity weighted
     """,
     "de": """
         der die das und ist sind war mit ohne kein keine keinen nicht es hat wurde dieser welche von für bei
