@@ -1,8 +1,12 @@
 """One run seed, and from it an independent seed for every use that is named."""
 
-import hashlib
+from __future__ import annotations
 
-import torch
+import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a hospital's commands and the workers of ingest need seeds, and not torch's 200 MiB
+    import torch
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
@@ -17,4 +21,6 @@ def derive_key(seed: int, *purpose: str | int) -> bytes:
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
     """A CPU generator seeded by `derive_seed`."""
+    import torch
+
     return torch.Generator().manual_seed(derive_seed(seed, *purpose))

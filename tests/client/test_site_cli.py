@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -187,3 +189,9 @@ def test_a_spec_says_how_images_are_prepared(
     made = Store(tmp_path / "new")
     assert made.manifest.preparation == read_spec(spec).preparation
     assert made.images.shape[1:] == (2, 24, 24)
+
+
+def test_the_command_starts_without_torch() -> None:
+    """Nor do the workers of ingest, who import it anew: it would take 200 MiB of each."""
+    program = "import sys, client.cli; assert not {'torch', 'flwr', 'transformers'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
