@@ -6,7 +6,7 @@ values, arrays, and the types of this package that hold them.
 
 import io
 import pickle
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
 from enum import Enum
 from typing import Any
 
@@ -29,6 +29,13 @@ OTHERS = frozenset(
     }
 )
 """How numpy's pickles name arrays, types and numbers, old and new."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of an answer that is too large to be sent at once; more will follow."""
+
+    value: object
 
 
 def write_answer(answer: object) -> bytes:

@@ -1,16 +1,20 @@
 """From an archive to a store: read, admit, pair, scrub, place, write; then all at once into place.
 
-Memory holds headers and reports, never pixels. The same input, secret and shares give the same bytes,
+Memory holds the headers of images, never their pixels, and some hundred reports; the others wait on disc. The
+same input, secret and shares give the same bytes,
 whatever the number of workers, and however often the ingest was killed on the way.
 """
 
 import hashlib
 import json
+import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 
 import client.ingest.images
@@ -28,7 +32,7 @@ from client.ingest.texts import Texts, change_marks, read_texts
 from client.ingest.workplace import Workplace, open_workplace
 from common.errors import ConfigurationError, FederationError, InputRefusedError
 from common.imaging.preparation import Preparation
-from common.store import IMAGES, Row, Store, write_store
+from common.store import IMAGES, Row, read_manifest, write_store
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 DECODERS = (
@@ -90,6 +94,18 @@ def ingest(
         InputRefusedError: not one image, or without a folder of images not one report, could be used.
         ConfigurationError: the disk is full, or another ingest is writing this store.
     """
+    with closing(found.reports):
+        return _ingest(found, target, pseudonyms, workers=workers, after_file=after_file)
+
+
+def _ingest(
+    found: Survey,
+    target: Target,
+    pseudonyms: Pseudonyms,
+    *,
+    workers: int,
+    after_file: Callable[[bool], None],
+) -> Ingested:
     num_read = 0
 
     def count(read: bool) -> None:
@@ -140,11 +156,13 @@ def _version(distribution: str) -> str:
 
 
 def _digest_of_images(folder: Path) -> str:
-    """By the manifest of the store in `folder`; "" where there is none that can be opened."""
+    """By the manifest of the store in `folder`; "" where there is none, or not all of its images."""
     try:
-        return Store(folder).manifest.sha256[IMAGES]
-    except FederationError:
+        manifest = read_manifest(folder)
+        whole = (folder / IMAGES).stat().st_size == manifest.num_images * math.prod(manifest.image_shape)
+    except (FederationError, OSError):
         return ""
+    return manifest.sha256[IMAGES] if whole else ""
 
 
 def _write(
@@ -162,11 +180,10 @@ def _write(
         files=archive.paths,
         nameless_by_study=found.identity.nameless is Nameless.STUDY,
     )
-    if not archive.images and (found.folder is not None or not pairing.unpaired):
+    if not archive.images and (found.folder is not None or not found.reports.num_alone()):
         if not workplace.holds_store:
             workplace.leave()
         raise _nothing_found(found, archive)
-    refused_reports = [*found.refused_reports, *pairing.refused]
     texts = read_texts(archive.images, found.reports, pairing)
     places = place(archive.images, found.reports, pairing, pseudonyms)
     first_rows: dict[str, int] = {}
@@ -176,8 +193,9 @@ def _write(
         preparation=target.preparation,
         rows=_rows(places, archive, texts, target.shares, journal, first_rows),
     )
-    write_rejected(workplace.next, [*archive.refused, *refused_reports])
-    account = _account(found, archive, pairing, texts, refused_reports, num_images=manifest.num_images)
+    refused = chain(archive.refused, found.reports.refusals())
+    write_rejected(workplace.next, refused, found.reports.scratch)
+    account = _account(found, archive, pairing, texts, num_images=manifest.num_images)
     write_account(workplace.next, account)
     paths = [*archive.paths, *(refusal.place for refusal in archive.refused)]
     journal.write_next(workplace.next, paths, first_rows, store_digest=manifest.sha256[IMAGES])
@@ -234,19 +252,12 @@ def _rows(
         num_images += len(read.numbers)
 
 
-def _account(
-    found: Survey,
-    archive: Archive,
-    pairing: Pairing,
-    texts: Texts,
-    refused_reports: Sequence[Refusal],
-    *,
-    num_images: int,
-) -> Account:
+def _account(found: Survey, archive: Archive, pairing: Pairing, texts: Texts, *, num_images: int) -> Account:
     with_report = sum(
         len(read.numbers) for read, reports in zip(archive.reads, pairing.reports_of, strict=True) if reports
     )
-    paired = len({number for numbers in pairing.reports_of for number in numbers})
+    paired, alone = pairing.num_paired, found.reports.num_alone()
+    refused = _by_reason(found.reports.refusals())
     return Account(
         files=FileCounts(
             seen=len(archive.paths) + len(archive.refused) + found.num_report_files,
@@ -256,12 +267,12 @@ def _account(
         ),
         images=ImageCounts(with_report=with_report, without_report=num_images - with_report),
         reports=ReportCounts(
-            read=paired + len(pairing.unpaired) + len(refused_reports),
+            read=paired + alone + sum(refused.values()),
             paired=paired,
-            without_image=len(pairing.unpaired),
-            refused=_by_reason(refused_reports),
+            without_image=alone,
+            refused=refused,
         ),
-        scrubbed=dict(texts.scrubbed),
+        scrubbed=dict(sorted(texts.scrubbed.items())),
     )
 
 

@@ -1,14 +1,15 @@
 """Whose image a file is, where it does not say so itself: by a table, by its folders, or by its study."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path, PurePath
 
 from client.ingest.images.header import VIEWS, Header
 from client.ingest.pairing import identify, of_study
-from client.ingest.rejected import Reason, Refusal
+from client.ingest.rejected import Reason
 from client.ingest.reports import ImageRecord, read_rows
+from client.ingest.reports.report import Found
 
 FILE, PATIENT, STUDY, VIEW = "file_name", "patient_id", "accession_number", "view"
 """Columns of a table of images; the last two may be absent."""
@@ -26,35 +27,28 @@ class Nameless(StrEnum):
 class Identity:
     """How to find out whose the images are; what a file says of itself always counts first."""
 
-    records: Sequence[ImageRecord] = ()
+    records: Callable[[], Iterable[ImageRecord]] = tuple
+    """What tables say; those that come first count."""
     folders: bool = False
     """Files lie as PATIENT/STUDY/FILE."""
     nameless: Nameless = Nameless.REFUSE
 
 
-@dataclass
-class ImageTable:
-    """What a table says of image files, and its rows that say nothing."""
-
-    records: list[ImageRecord] = field(default_factory=list)
-    refusals: list[Refusal] = field(default_factory=list)
-
-
-def read_image_table(path: Path) -> ImageTable:
+def read_image_table(path: Path) -> Found:
     """Read a CSV file with columns `file_name` and `patient_id`, perhaps `accession_number` and `view`.
 
     Raises:
         ConfigurationError: no such file, or a column is missing.
         InputRefusedError: it is not UTF-8, or its quotes do not close.
     """
-    table = ImageTable()
+    table = Found()
     for line, row in read_rows(path, (FILE, PATIENT)):
         place = f"{path.name}:{line}"
         if row is None or not row[FILE].strip() or not row[PATIENT].strip():
-            table.refusals.append(Refusal(place, Reason.MALFORMED_ROW))
+            table.refuse(place, Reason.MALFORMED_ROW)
             continue
         view = row.get(VIEW, "").strip().upper()
-        table.records.append(
+        table.name_image(
             ImageRecord(
                 place,
                 row[FILE].strip(),
@@ -77,7 +71,7 @@ def identified(
         files: path of each image's file in its folder.
     """
     by_path = [_known_by_path(header, file) for header, file in zip(images, files, strict=True)]
-    known = identify(by_path, identity.records, files=files)
+    known = identify(by_path, identity.records(), files=files)
     return [_one(header, identity, file) for header, file in zip(known, files, strict=True)]
 
 

@@ -7,17 +7,21 @@ that of its study UIDs, failing that to the image files it names. It never cross
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from client.ingest.images.header import Header, Patient
-from client.ingest.rejected import Reason, Refusal
-from client.ingest.reports import ImageRecord, Report
+from client.ingest.rejected import Reason
+from client.ingest.reports import ImageRecord, Report, Shelf
 
 MAX_COPIES = 8
 """Files that one record may mean (a picture kept in several formats); more, and its name is too vague."""
 MAX_REPORTS = 32
 """Of one image: a study has a report, a preliminary one, some addenda."""
+
+MOST_REMEMBERED = 4096
+"""Answers that are kept, for reports that ask the same."""
 
 NOBODY: Patient = ("", "")
 
@@ -28,35 +32,32 @@ def of_study(number: str) -> Patient:
 
 
 @dataclass(frozen=True)
-class Unpaired:
-    """A report none of whose images is here."""
-
-    report: int
-    patient: Patient
-
-
-@dataclass(frozen=True)
 class Pairing:
-    """Every report is in exactly one of the three: with images, without, refused."""
+    """The reports with images; of every other one the shelf says that it is alone, or refused."""
 
     reports_of: tuple[tuple[int, ...], ...]
     """For each image its reports, in the order they came."""
-    unpaired: tuple[Unpaired, ...]
-    refused: tuple[Refusal, ...]
+
+    @property
+    def num_paired(self) -> int:
+        """Reports with at least one image."""
+        return len({number for numbers in self.reports_of for number in numbers})
 
 
 def pair(
     images: Sequence[Header],
-    reports: Sequence[Report],
+    reports: Shelf,
     *,
     files: Sequence[str] = (),
     nameless_by_study: bool = False,
 ) -> Pairing:
-    """Bring images and reports together.
+    """Bring images and reports together; the shelf learns whose each report is, or why it is refused.
 
     A report that names instances of which none is here stays without an image: its accession's other images
     have reports of their own. A report with a `patient_id` is refused where its images say otherwise. Reports
     that name their instances are counted against `MAX_REPORTS` apart from those that do not.
+
+    Memory: that of the images, whatever the number of reports.
 
     Args:
         images: the headers of all images.
@@ -65,50 +66,52 @@ def pair(
         nameless_by_study: take a report without an image or a patient as its accession's; else it is refused.
     """
     index = _Index(images, files)
-    matches: list[Sequence[int]] = []
-    unpaired: list[Unpaired] = []
-    refused: list[Refusal] = []
-    for number, report in enumerate(reports):
+    named, vague = _Matches(len(images)), _Matches(len(images))
+    for number, report in reports.reports():
         found = index.find(report)
-        matches.append(() if isinstance(found, Reason) else found)
         patient = (report.patient_id, index.issuer(report.patient_id))
         if not report.patient_id and nameless_by_study and report.accession:
             patient = of_study(report.accession)
         if isinstance(found, Reason):
-            refused.append(Refusal(report.place, found))
-        elif not found and patient == NOBODY:
-            refused.append(Refusal(report.place, Reason.NO_PATIENT))
-        elif not found:
-            unpaired.append(Unpaired(number, patient))
-    named = [number for number, report in enumerate(reports) if report.instance_uids]
-    vague = [number for number, report in enumerate(reports) if not report.instance_uids]
-    crowd = _crowd(named, matches, len(images)) | _crowd(vague, matches, len(images))
-    refused += [Refusal(reports[number].place, Reason.TOO_MANY_REPORTS) for number in sorted(crowd)]
-    reports_of: list[list[int]] = [[] for _ in images]
-    for number, own in enumerate(matches):
-        for image in own if number not in crowd else ():
-            reports_of[image].append(number)
-    return Pairing(tuple(map(tuple, reports_of)), tuple(unpaired), tuple(refused))
+            reports.refuse(number, found)
+        elif found:
+            if not (named if report.instance_uids else vague).add(number, found):
+                reports.refuse(number, Reason.TOO_MANY_REPORTS)
+        elif patient == NOBODY:
+            reports.refuse(number, Reason.NO_PATIENT)
+        else:
+            reports.belongs(number, patient, alone=True)
+    for number in sorted(named.crowd() | vague.crowd()):
+        reports.refuse(number, Reason.TOO_MANY_REPORTS)
+    reports_of = tuple(tuple(sorted(both)) for both in map(chain, named.uncrowded(), vague.uncrowded()))
+    owners = {number: image.patient for image, own in zip(images, reports_of, strict=True) for number in own}
+    for number, patient in owners.items():
+        reports.belongs(number, patient, alone=False)
+    return Pairing(reports_of)
 
 
-def _crowd(numbers: Iterable[int], matches: Sequence[Sequence[int]], num_images: int) -> set[int]:
-    """Of these reports all that share an image with more than `MAX_REPORTS`.
+class _Matches:
+    """Which reports are of which image. None is counted beyond the bound: a million of one are soon known."""
 
-    No image is counted beyond the bound: that a million reports are of the same images is soon known.
-    """
-    counts = [0] * num_images
-    crowd: set[int] = set()
-    placed: list[int] = []
-    for number in numbers:
-        if any(counts[image] > MAX_REPORTS for image in matches[number]):
-            crowd.add(number)
-            continue
-        placed.append(number)
-        for image in matches[number]:
-            counts[image] += 1
-    return crowd | {
-        number for number in placed if any(counts[image] > MAX_REPORTS for image in matches[number])
-    }
+    def __init__(self, num_images: int) -> None:
+        self._reports_of: list[list[int]] = [[] for _ in range(num_images)]
+
+    def add(self, number: int, images: Sequence[int]) -> bool:
+        """Take a report of these images; False if one of them has more than `MAX_REPORTS`."""
+        if any(len(self._reports_of[image]) > MAX_REPORTS for image in images):
+            return False
+        for image in images:
+            self._reports_of[image].append(number)
+        return True
+
+    def crowd(self) -> set[int]:
+        """The reports that share an image with more than `MAX_REPORTS`."""
+        return {number for numbers in self._reports_of if len(numbers) > MAX_REPORTS for number in numbers}
+
+    def uncrowded(self) -> Iterator[list[int]]:
+        """For each image its reports, without those of `crowd`."""
+        crowd = self.crowd()
+        return ([number for number in numbers if number not in crowd] for numbers in self._reports_of)
 
 
 def identify(
@@ -176,6 +179,8 @@ class FileNames:
         `train/patient1/view1.jpg` means `patient1/view1.png` and not `patient2/view1.png`; of several, those
         that agree in most parts, and among these those with the very suffix.
         """
+        if len(self._found) >= MOST_REMEMBERED:
+            self._found.clear()
         if name not in self._found:
             found, last = self._search(_from_the_end(name)), (_parts(name) or [""])[-1]
             exact = [number for number in found if self._last[number] == last]
@@ -244,6 +249,8 @@ class _Index:
         known = known or any(uid in self._by_study for uid in report.study_uids)
         names = () if known else report.file_names
         key = (numbers, report.study_uids, names, report.patient_id)
+        if len(self._answers) >= MOST_REMEMBERED:
+            self._answers.clear()
         if key not in self._answers:
             self._answers[key] = self._judged(report)
         return self._answers[key]

@@ -1,19 +1,29 @@
 """Where each image and each unpaired report stands in the store, under its pseudonyms."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import chain
 
 from client.ingest.images.header import Header, Patient
 from client.ingest.pairing import Pairing
 from client.ingest.pseudonyms import Pseudonyms
-from client.ingest.reports import Report
+from client.ingest.reports import Report, Shelf
+from client.ingest.scratch import Scratch
+
+TABLES = (
+    "CREATE TABLE study (name TEXT, patient TEXT, PRIMARY KEY (name, patient)) WITHOUT ROWID",
+    "CREATE TABLE first_day (patient TEXT PRIMARY KEY, day INTEGER) WITHOUT ROWID",
+    # report: the one report of a row without an image, else -1; image: -1 without one
+    "CREATE TABLE place (study TEXT, instance TEXT, report INTEGER, image INTEGER, patient TEXT,"
+    " days INTEGER, PRIMARY KEY (study, instance, report, image)) WITHOUT ROWID",
+)
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Place:
-    """One row of the store, still without its pixels and its text; places sort as the store's rows do."""
+    """One row of the store, still without its pixels and its text."""
 
     study: str
     instance: str
@@ -30,39 +40,98 @@ StudyName = tuple[str, str]
 
 
 def place(
-    images: Sequence[Header], reports: Sequence[Report], pairing: Pairing, pseudonyms: Pseudonyms
-) -> list[Place]:
+    images: Sequence[Header], reports: Shelf, pairing: Pairing, pseudonyms: Pseudonyms
+) -> Iterator[Place]:
     """List the rows: by study, in each the reports without an image first, then its images by instance.
 
     A study is an accession number, without one a study UID, without either an image or a report by itself;
     where several patients share the number, the number together with the patient.
+
+    Memory: that of the images, whatever the number of reports.
     """
-    alone = [(reports[one.report], one) for one in pairing.unpaired]
-    studies = [(_study_of_image(image), image.patient) for image in images]
-    studies += [(_study_of_report(report), one.patient) for report, one in alone]
-    days = [
-        _day_of_image(image, [reports[one] for one in pairing.reports_of[number]])
-        for number, image in enumerate(images)
-    ]
-    days += [_day(report.date) for report, _ in alone]
-    shared = _shared(studies)
-    first = _first_days(days, [patient for _, patient in studies])
-    places = []
-    for number, ((name, patient), day) in enumerate(zip(studies, days, strict=True)):
-        image = number if number < len(images) else None
-        places.append(
-            Place(
-                study=_pseudonym(name, patient, shared, pseudonyms),
-                instance="" if image is None else pseudonyms.instance(images[image].instance_uid),
-                reports=(alone[number - len(images)][1].report,)
-                if image is None
-                else pairing.reports_of[image],
-                patient=pseudonyms.patient(*patient),
-                image=image,
-                days=None if day is None else (day - first[patient]).days,
+    for table in TABLES:
+        reports.scratch.run(table)
+    known = _Known(reports.scratch)
+    for one in _candidates(images, reports, pairing):
+        known.learn(one)
+    reports.scratch.run_each(
+        "INSERT INTO place VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            (
+                known.pseudonym(one, pseudonyms),
+                pseudonyms.instance(images[one.image].instance_uid) if one.image >= 0 else "",
+                one.report,
+                one.image,
+                pseudonyms.patient(*one.patient),
+                known.days(one),
             )
+            for one in _candidates(images, reports, pairing)
+        ),
+    )
+    return _sorted_places(reports.scratch, pairing)
+
+
+def _sorted_places(scratch: Scratch, pairing: Pairing) -> Iterator[Place]:
+    rows = scratch.run("SELECT * FROM place ORDER BY study, instance, report, image")
+    for study, instance, report, image, patient, days in rows:
+        own = pairing.reports_of[image] if image >= 0 else (report,)
+        yield Place(study, instance, own, patient, image if image >= 0 else None, days)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """An image, or a report without one."""
+
+    name: StudyName
+    patient: Patient
+    day: date | None
+    image: int = -1
+    report: int = -1
+
+
+def _candidates(images: Sequence[Header], reports: Shelf, pairing: Pairing) -> Iterator[_Candidate]:
+    for number, image in enumerate(images):
+        dates = (reports.report(one).date for one in pairing.reports_of[number])
+        yield _Candidate(_study_of_image(image), image.patient, _day_of_image(image, dates), image=number)
+    for patient, number, report in reports.alone():
+        yield _Candidate(_study_of_report(report), patient, _day(report.date), report=number)
+
+
+class _Known:
+    """Which studies are whose, and since when each patient is known."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        self._scratch = scratch
+
+    def learn(self, one: _Candidate) -> None:
+        """Take in an image or a report."""
+        patient = json.dumps(one.patient)
+        self._scratch.run("INSERT OR IGNORE INTO study VALUES (?, ?)", (json.dumps(one.name), patient))
+        if one.day is not None:
+            self._scratch.run(
+                "INSERT INTO first_day VALUES (?, ?)"
+                " ON CONFLICT (patient) DO UPDATE SET day = MIN(day, excluded.day)",
+                (patient, one.day.toordinal()),
+            )
+
+    def pseudonym(self, one: _Candidate, pseudonyms: Pseudonyms) -> str:
+        """Of the study, which is one patient's: a number that several have names no single study."""
+        kind, number = one.name
+        patients = self._scratch.number(
+            "SELECT COUNT(*) FROM (SELECT 1 FROM study WHERE name = ? LIMIT 2)", (json.dumps(one.name),)
         )
-    return sorted(places)
+        if patients > 1:
+            return pseudonyms.study(f"{kind} of patient", number, *one.patient)
+        return pseudonyms.study(kind, number)
+
+    def days(self, one: _Candidate) -> int | None:
+        """From the patient's first day."""
+        if one.day is None:
+            return None
+        first = self._scratch.number(
+            "SELECT day FROM first_day WHERE patient = ?", (json.dumps(one.patient),)
+        )
+        return one.day.toordinal() - first
 
 
 def _study_of_image(image: Header) -> StudyName:
@@ -77,26 +146,9 @@ def _study_of_report(report: Report) -> StudyName:
     return ("uid", report.study_uids[0]) if report.study_uids else ("report", report.place)
 
 
-def _pseudonym(name: StudyName, patient: Patient, shared: set[StudyName], pseudonyms: Pseudonyms) -> str:
-    kind, number = name
-    return (
-        pseudonyms.study(f"{kind} of patient", number, *patient)
-        if name in shared
-        else pseudonyms.study(*name)
-    )
-
-
-def _shared(studies: Iterable[tuple[StudyName, Patient]]) -> set[StudyName]:
-    """Numbers that more than one patient has, so that they name no single study."""
-    patients: defaultdict[StudyName, set[Patient]] = defaultdict(set)
-    for name, patient in studies:
-        patients[name].add(patient)
-    return {name for name, several in patients.items() if len(several) > 1}
-
-
-def _day_of_image(image: Header, reports: Iterable[Report]) -> date | None:
+def _day_of_image(image: Header, dates: Iterable[str]) -> date | None:
     """The day of the study by the image's header, or else by the first of its reports that tells one."""
-    told = (_day(text) for text in (image.study_date, *(report.date for report in reports)))
+    told = (_day(text) for text in chain([image.study_date], dates))
     return next((day for day in told if day is not None), None)
 
 
@@ -106,11 +158,3 @@ def _day(text: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         return None
-
-
-def _first_days(days: Iterable[date | None], patients: Iterable[Patient]) -> dict[Patient, date]:
-    first: dict[Patient, date] = {}
-    for day, patient in zip(days, patients, strict=True):
-        if day is not None:
-            first[patient] = min(day, first.get(patient, day))
-    return first

@@ -9,10 +9,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from client.ingest.scratch import Scratch
 from common.files import whole_file
 
 REJECTED = "rejected.parquet"
 SCHEMA = pa.schema([pa.field("file", pa.string()), pa.field("reason", pa.string())])
+
+ROWS = 1 << 14
+"""Written at a time."""
 
 
 class Reason(StrEnum):
@@ -71,14 +75,27 @@ class Refusal:
     """One line for the person at the terminal: what is wrong with the file, and how to mend it."""
 
 
-def write_rejected(folder: Path, refusals: Iterable[Refusal]) -> None:
-    """Write `rejected.parquet`, sorted, readable by its owner only: file names may name a patient."""
-    rows = sorted((_printable(refusal.place), refusal.reason.value) for refusal in refusals)
-    table = pa.table(
-        [pa.array([row[column] for row in rows], pa.string()) for column in (0, 1)], schema=SCHEMA
+def write_rejected(folder: Path, refusals: Iterable[Refusal], scratch: Scratch) -> None:
+    """Write `rejected.parquet`, sorted, readable by its owner only: file names may name a patient.
+
+    Memory: some thousand rows, sorted in `scratch`.
+    """
+    scratch.run(
+        "CREATE TABLE rejected (place TEXT, reason TEXT, number INTEGER, PRIMARY KEY (place, reason, number))"
+        " WITHOUT ROWID"
     )
-    with whole_file(folder / REJECTED, mode=0o600) as file:
-        pq.write_table(table, file, compression="zstd")
+    scratch.run_each(
+        "INSERT INTO rejected VALUES (?, ?, ?)",
+        ((printable(one.place), one.reason.value, number) for number, one in enumerate(refusals)),
+    )
+    rows = scratch.run("SELECT place, reason FROM rejected ORDER BY place, reason, number")
+    with (
+        whole_file(folder / REJECTED, mode=0o600) as file,
+        pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer,
+    ):
+        while batch := rows.fetchmany(ROWS):
+            columns = [pa.array(column, pa.string()) for column in zip(*batch, strict=True)]
+            writer.write_table(pa.table(columns, schema=SCHEMA))
 
 
 def count_rejected(folder: Path) -> dict[str, int]:
@@ -86,9 +103,9 @@ def count_rejected(folder: Path) -> dict[str, int]:
     path = folder / REJECTED
     if not path.exists():
         return {}
-    return dict(sorted(Counter(pq.read_table(path).column("reason").to_pylist()).items()))
+    return dict(sorted(Counter(pq.read_table(path, columns=["reason"]).column("reason").to_pylist()).items()))
 
 
-def _printable(place: str) -> str:
+def printable(place: str) -> str:
     """Keep names that are not UTF-8 legible: the odd bytes become escapes."""
     return place.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from client.ingest.identity import Identity, Nameless, read_image_table
 from client.ingest.images import scan
 from client.ingest.rejected import Refusal
-from client.ingest.reports import COLUMNS, Opened, Report, open_reports
+from client.ingest.reports import COLUMNS, Opened, Shelf, open_reports
 from client.ingest.reports.formats import AUTO
+from client.ingest.scratch import Scratch, nearest_folder
 from client.ingest.workplace import require_free
 from common.errors import ConfigurationError
 
@@ -39,11 +40,10 @@ class Survey:
     folder: Path | None
     files: Sequence[Path]
     """In byte order of their paths."""
-    reports: Sequence[Report]
-    """Each with a `place` of its own."""
+    reports: Shelf
+    """Each with a `place` of its own, and what was refused of them; `ingest` closes it."""
     identity: Identity
     refused_files: Sequence[Refusal]
-    refused_reports: Sequence[Refusal]
     num_report_files: int
     """Of the folder's files those that were read as reports."""
     warnings: Sequence[str] = ()
@@ -67,23 +67,30 @@ def survey(source: Source, store: Path, *, workers: int = 1) -> Survey:
         raise ConfigurationError("nothing to ingest: give images as --dicom, reports as --reports, or both")
     if source.dicom is not None:
         _require_folder(source.dicom, store)
-    opened = _open_all(source, workers)
+    shelf = Shelf(Scratch(nearest_folder(store)))
+    try:
+        return _survey(source, shelf, workers)
+    except BaseException:
+        shelf.close()
+        raise
+
+
+def _survey(source: Source, shelf: Shelf, workers: int) -> Survey:
+    if source.image_table is not None:
+        shelf.take(read_image_table(source.image_table))
+    opened = _open_all(source, shelf, workers)
     troubles = [one.trouble for one in opened if one.trouble is not None]
     if troubles and len(troubles) == len(opened):
         raise troubles[0]
     tables = set() if source.image_table is None else {source.image_table.resolve()}
-    table = None if source.image_table is None else read_image_table(source.image_table)
     claimed = frozenset(tables.union(*(one.files for one in opened)))
     files, refused_files = ([], []) if source.dicom is None else scan(source.dicom, leave_out=claimed)
-    records = [record for one in opened for record in one.images]
     return Survey(
         folder=source.dicom,
         files=files,
-        reports=[report for one in opened for report in one.reports],
-        identity=Identity([*(table.records if table else ()), *records], source.folders, source.nameless),
+        reports=shelf,
+        identity=Identity(shelf.image_records, source.folders, source.nameless),
         refused_files=refused_files,
-        refused_reports=[refusal for one in opened for refusal in one.refusals]
-        + (table.refusals if table else []),
         num_report_files=_num_inside(claimed, source.dicom),
         warnings=[f"nothing was used of one path of reports: {trouble}" for trouble in troubles],
     )
@@ -96,18 +103,24 @@ def _require_folder(folder: Path, store: Path) -> None:
         raise ConfigurationError(f"{folder} is not a folder; give the folder of images as --dicom")
 
 
-def _open_all(source: Source, workers: int) -> list[Opened]:
+def _open_all(source: Source, shelf: Shelf, workers: int) -> list[Opened]:
     """Open every path of reports; their places are told from one another by the folders that differ."""
     opened: list[Opened] = []
     seen: set[Path] = set()
     for path, prefix in zip(source.reports, _prefixes(source.reports), strict=True):
         one = open_reports(
-            path, source.columns, format_name=source.format_name, images=source.dicom, workers=workers
+            path,
+            shelf,
+            source.columns,
+            format_name=source.format_name,
+            images=source.dicom,
+            prefix=prefix,
+            workers=workers,
         )
         if seen & one.files:
             raise ConfigurationError(f"{path} was given before, itself or its folder; give each report once")
         seen |= one.files
-        opened.append(_under(prefix, one))
+        opened.append(one)
     return opened
 
 
@@ -118,16 +131,6 @@ def _prefixes(paths: Sequence[Path]) -> list[str]:
     common = os.path.commonpath(folders)
     within = [os.path.relpath(folder, common) for folder in folders]
     return ["" if folder == "." else f"{folder}/" for folder in within]
-
-
-def _under(prefix: str, opened: Opened) -> Opened:
-    if not prefix:
-        return opened
-    return replace(
-        opened,
-        reports=tuple(replace(one, place=prefix + one.place) for one in opened.reports),
-        refusals=tuple(replace(one, place=prefix + one.place) for one in opened.refusals),
-    )
 
 
 def _num_inside(files: frozenset[Path], folder: Path | None) -> int:

@@ -1,13 +1,17 @@
 """Reports as the store keeps them: without the people in them, in sections."""
 
+import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import chain, groupby, islice
+from operator import itemgetter
 
 from client.ingest.deidentify import Identifiers, scrub
 from client.ingest.images.header import Header, Patient
 from client.ingest.pairing import Pairing
-from client.ingest.reports import Report
+from client.ingest.reports import Report, Shelf
+from client.ingest.scratch import Scratch
 from common.text.sections import (
     HEADERS,
     PREAMBLE,
@@ -26,58 +30,73 @@ MOST_RECORDS = 500
 """Different headers and records of one person."""
 
 
-@dataclass(frozen=True)
 class Texts:
-    """Every report without identifiers."""
+    """Every report that has a place in the store, without identifiers."""
 
-    sections: tuple[Sections, ...]
-    """By number of the report; {} for one that the pairing refused."""
-    scrubbed: Mapping[str, int]
-    """Kind of identifier -> how many were taken out."""
+    def __init__(self, scratch: Scratch) -> None:
+        """Keep the texts in a table of `scratch`."""
+        self._scratch = scratch
+        self.scrubbed: Counter[str] = Counter()
+        """Kind of identifier -> how many were taken out."""
+        scratch.run("CREATE TABLE text (number INTEGER PRIMARY KEY, sections TEXT)")
+
+    def keep(self, number: int, sections: Sections) -> None:
+        """Keep the sections of a report."""
+        self._scratch.run("INSERT INTO text VALUES (?, ?)", (number, json.dumps(sections)))
 
     def of(self, reports: Iterable[int]) -> Sections:
-        """The sections of several reports together."""
-        return merge_sections(self.sections[report] for report in reports)
+        """The sections of several reports together; {} for one that was refused."""
+        return merge_sections(map(self._sections, reports))
+
+    def _sections(self, number: int) -> Sections:
+        row = self._scratch.run("SELECT sections FROM text WHERE number = ?", (number,)).fetchone()
+        sections: Sections = json.loads(row[0]) if row else {}
+        return sections
 
 
-def read_texts(images: Sequence[Header], reports: Sequence[Report], pairing: Pairing) -> Texts:
+def read_texts(images: Sequence[Header], reports: Shelf, pairing: Pairing) -> Texts:
     """Scrub all reports that enter the store, before their sections are taken.
 
     A report loses whatever the headers of its patient's images and the records of its patient's reports say:
     the report of one study often tells of another. Where a patient has more of these than a person can have,
     the number stands for nobody in particular, and the report loses what its own images and record say.
     """
-    known = _known(images, reports, pairing)
-    counts: Counter[str] = Counter()
-    sections = [
-        _scrubbed(report, known[number], counts) if number in known else {}
-        for number, report in enumerate(reports)
-    ]
-    return Texts(tuple(sections), dict(sorted(counts.items())))
-
-
-def _known(images: Sequence[Header], reports: Sequence[Report], pairing: Pairing) -> dict[int, Identifiers]:
-    """What may stand in each report that has a place in the store."""
-    patients = {alone.report: alone.patient for alone in pairing.unpaired}
-    own: defaultdict[int, dict[Identifiers, None]] = defaultdict(dict)
+    texts = Texts(reports.scratch)
+    images_of_patient: defaultdict[Patient, list[Header]] = defaultdict(list)
+    images_of_report: defaultdict[int, list[Header]] = defaultdict(list)
     for image, numbers in zip(images, pairing.reports_of, strict=True):
-        patients |= dict.fromkeys(numbers, image.patient)
+        images_of_patient[image.patient].append(image)
         for number in numbers:
-            own[number] |= _told_by(image)
-    of_patient: defaultdict[Patient, dict[Identifiers, None]] = defaultdict(dict)
-    for number, patient in patients.items():
-        own[number][reports[number].known()] = None
-        of_patient[patient][reports[number].known()] = None
-    for image in images:
-        if image.patient in of_patient:
-            of_patient[image.patient] |= _told_by(image)
-    united = {
-        patient: Identifiers.united(told) for patient, told in of_patient.items() if len(told) <= MOST_RECORDS
-    }
-    return {
-        number: united[patient] if patient in united else Identifiers.united(own[number])
-        for number, patient in patients.items()
-    }
+            images_of_report[number].append(image)
+    for patient, rows in groupby(reports.by_patient(), key=itemgetter(0)):
+        waiting = iter(rows)
+        several = list(islice(waiting, MOST_RECORDS + 1))
+        told = _told(chain(several, waiting), images_of_patient.get(patient, ()))
+        united = Identifiers.united(told) if len(told) <= MOST_RECORDS else None
+        # Whoever has more reports than we hold has them read again.
+        for _, number, report in several if len(several) <= MOST_RECORDS else reports.by_patient(patient):
+            people = united or _united(report, images_of_report.get(number, ()))
+            texts.keep(number, _scrubbed(report, people, texts.scrubbed))
+    return texts
+
+
+def _told(
+    reports: Iterable[tuple[Patient, int, Report]], images: Iterable[Header]
+) -> dict[Identifiers, None]:
+    """What all reports and images of a patient tell, up to one more than a person can have."""
+    told: dict[Identifiers, None] = {}
+    records = chain(
+        (report.known() for _, _, report in reports), (one for image in images for one in _told_by(image))
+    )
+    for record in records:
+        told[record] = None
+        if len(told) > MOST_RECORDS:
+            break
+    return told
+
+
+def _united(report: Report, images: Iterable[Header]) -> Identifiers:
+    return Identifiers.united([*(one for image in images for one in _told_by(image)), report.known()])
 
 
 def _told_by(image: Header) -> dict[Identifiers, None]:

@@ -7,12 +7,13 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from client.ingest.answers import read_answer, write_answer
+from client.ingest.answers import Piece, read_answer, write_answer
 from client.ingest.confinement import Limits, allow_seconds, confine
 from client.ingest.rejected import Reason
 
@@ -30,10 +31,21 @@ READERS = "client.ingest.images", "client.ingest.reports"
 XCPU = -24 if sys.platform == "win32" else -signal.SIGXCPU
 
 
+@dataclass(frozen=True)
+class InPieces(Generic[T]):
+    """A way to read a file that has more to say than fits into memory."""
+
+    read: Callable[[Path, Callable[[T], None]], None]
+    """Calls its second argument with each piece; picklable."""
+
+
+Reader = Callable[[Path], T] | InPieces[T]
+
+
 class Worker(Generic[T]):
     """A worker process. It is asked for files by number, and answers in the same order."""
 
-    def __init__(self, read: Callable[[Path], T], limits: Limits) -> None:
+    def __init__(self, read: Reader[T], limits: Limits) -> None:
         """Start the process; see `is_ready`."""
         context = _context(read)
         self.connection, theirs = context.Pipe()
@@ -58,8 +70,10 @@ class Worker(Generic[T]):
         except OSError:  # it died; `answer` will say so
             return
 
-    def answer(self) -> tuple[int, T | Reason] | None:
+    def answer(self) -> tuple[int, T | Reason | Piece | None] | None:
         """The next answer, waiting for it; None when all it had to say was that it is ready.
+
+        Of a file that is read in pieces, each `Piece`, then None.
 
         Raises:
             EOFError: the process has ended.
@@ -72,8 +86,11 @@ class Worker(Generic[T]):
         if not self.is_ready:
             self.is_ready = True
             return None
+        answer = read_answer(message)
+        if isinstance(answer, Piece):
+            return self.asked[0], answer
         self.num_answered += 1
-        return self.asked.popleft(), read_answer(message)
+        return self.asked.popleft(), answer
 
     def seconds_left(self) -> float:
         """Until its start, or the file that it reads, has taken too long on the wall's clock."""
@@ -106,25 +123,26 @@ class Worker(Generic[T]):
 if sys.platform == "win32":
     from multiprocessing.context import SpawnContext
 
-    def _context(_: Callable[[Path], T]) -> SpawnContext:
+    def _context(_: Reader[T]) -> SpawnContext:
         return multiprocessing.get_context("spawn")
 
 else:
     from multiprocessing.context import ForkServerContext
 
-    def _context(read: Callable[[Path], T]) -> ForkServerContext:
+    def _context(read: Reader[T]) -> ForkServerContext:
         # Not fork: this process may hold threads.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["__main__", __name__, *READERS, _module_of(read)])
         return context
 
 
-def _module_of(read: Callable[[Path], T]) -> str:
+def _module_of(read: Reader[T]) -> str:
     """Where `read` lives; the fork server imports it, with its decoders, once for all workers."""
-    return (read.func if isinstance(read, partial) else read).__module__
+    function = read.read if isinstance(read, InPieces) else read
+    return (function.func if isinstance(function, partial) else function).__module__
 
 
-def _serve(connection: Connection, read: Callable[[Path], T], limits: Limits) -> None:
+def _serve(connection: Connection, read: Reader[T], limits: Limits) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the keyboard is for our parent, who ends us
     confine(limits, keep=connection.fileno())
     connection.send_bytes(READY)
@@ -134,13 +152,16 @@ def _serve(connection: Connection, read: Callable[[Path], T], limits: Limits) ->
         except EOFError:
             return
         allow_seconds(limits)
-        connection.send_bytes(_answer(read, path))
+        connection.send_bytes(_answer(read, path, connection))
     os._exit(RETIRED)
 
 
-def _answer(read: Callable[[Path], T], path: Path) -> bytes:
+def _answer(read: Reader[T], path: Path, connection: Connection) -> bytes:
     try:
-        return write_answer(read(path))
+        if not isinstance(read, InPieces):
+            return write_answer(read(path))
+        read.read(path, lambda value: connection.send_bytes(write_answer(Piece(value))))
+        return write_answer(None)
     except MemoryError:
         os._exit(OUT_OF_MEMORY)
     except BaseException:  # the file's doing; a panic of a decoder in Rust is no Exception

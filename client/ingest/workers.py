@@ -4,11 +4,12 @@ import heapq
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
+from client.ingest.answers import Piece
 from client.ingest.confinement import Limits
 from client.ingest.rejected import Reason
-from client.ingest.worker import Worker
+from client.ingest.worker import InPieces, Worker
 
 T = TypeVar("T")
 
@@ -45,6 +46,55 @@ def read_all(
             yield crew.result(number)
     finally:
         crew.end()
+
+
+def read_in_pieces(path: Path, read: InPieces[T], *, limits: Limits) -> Iterator[T | Reason]:
+    """Yield what `read` tells of one file, piece by piece; memory holds one piece.
+
+    A reason comes last, and only if the process died: then what came before is not the whole either.
+
+    Args:
+        path: the file.
+        read: its pieces are of the types that `read_all` allows.
+        limits: what the file may cost; the time on the wall's clock is that between two pieces.
+
+    Raises:
+        ChildProcessError: no worker process can be started.
+    """
+    for _ in range(TRIES):
+        worker: Worker[T] = Worker(read, limits)
+        try:
+            worker.ask(0, path)
+            yield from _pieces(worker)
+            if worker.is_ready:
+                return
+        finally:
+            worker.end()
+    raise ChildProcessError(_NO_PROCESS)
+
+
+def _pieces(worker: Worker[T]) -> Iterator[T | Reason]:
+    while True:
+        if not worker.connection.poll(max(0.0, worker.seconds_left())):
+            worker.end(expired=True)
+            yield Reason.DECODER_TIMED_OUT
+            return
+        try:
+            answer = worker.answer()
+        except EOFError:
+            if worker.is_ready:
+                yield worker.verdict() or Reason.DECODER_CRASHED
+            return
+        if answer is None:
+            continue
+        if not isinstance(answer[1], Piece):
+            if isinstance(answer[1], Reason):
+                yield answer[1]
+            return
+        yield cast(T, answer[1].value)
+
+
+_NO_PROCESS = "no process that reads files can be started"
 
 
 class _Crew(Generic[T]):
@@ -116,7 +166,7 @@ class _Crew(Generic[T]):
         self._failed_starts = 0
         if answer is not None:
             number, result = answer
-            self._results[number] = result
+            self._results[number] = cast(T | Reason, result)
 
     def _bury(self, worker: Worker[T]) -> None:
         """Put another in the place of a worker that has ended, and share out what it had to read."""
@@ -125,7 +175,7 @@ class _Crew(Generic[T]):
         if not worker.is_ready:
             self._failed_starts += 1
             if self._failed_starts == TRIES:
-                raise ChildProcessError("no process that reads images can be started")
+                raise ChildProcessError(_NO_PROCESS)
         elif verdict is not None and worker.asked:
             number = worker.asked.popleft()
             if worker.num_answered == 0 or verdict is Reason.DECODER_TIMED_OUT:

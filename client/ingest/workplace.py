@@ -23,6 +23,7 @@ from client.ingest.account import ACCOUNT
 from client.ingest.journal import JOURNAL, PIXELS
 from client.ingest.quality.figures import PAGE, RECORD
 from client.ingest.rejected import REJECTED
+from client.ingest.scratch import PREFIX
 from common.errors import ConfigurationError
 from common.store import IMAGES, INDEX, LABELS, MANIFEST
 
@@ -50,7 +51,7 @@ def require_free(store: Path) -> None:
 
 def _is_ours(name: str) -> bool:
     """Tell whether a store holds such an entry, or what writing it leaves when it is killed."""
-    return name in OURS or name.startswith(tuple(f".{ours}." for ours in OURS))
+    return name in OURS or name.startswith((PREFIX, *(f".{ours}." for ours in OURS)))
 
 
 class Workplace:

@@ -1,7 +1,7 @@
 """The sections of a radiology report, and its sentences."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 Sections = dict[str, str]
 """Section name -> text, in the order of the report."""
@@ -100,6 +100,9 @@ Words that two languages share stand once, under the first.
 MARGIN = 40
 """Characters before a word in which `parse_sections` looks for the start of its line."""
 
+MOST_WORDS = 6
+"""Of a header; "reason for the examination" has four."""
+
 TRAINED = ("findings", "impression", REPORT)
 """What training reads, in this order."""
 
@@ -139,7 +142,7 @@ def parse_sections(report: str) -> Sections:
 def _headers(report: str) -> list[tuple[str, int, int]]:
     """Section name, start of the header and its end, for each header."""
     found = []
-    for match in _HEADER.finditer(report):
+    for match in _header_matches(report):
         words = match["words"] or match["line"]
         before = report[max(0, match.start() - MARGIN) : match.start()]
         if words.isupper() or (words[0].isupper() if match["line"] else _opens(before)):
@@ -147,6 +150,17 @@ def _headers(report: str) -> list[tuple[str, int, int]]:
             assert name is not None
             found.append((name, match.start(), match.end()))
     return found
+
+
+def _header_matches(report: str) -> Iterator[re.Match[str]]:
+    """As `_HEADER.finditer`, where there can be one: up to a line's last colon, or on a line of few words."""
+    start = 0
+    for line in report.split("\n"):
+        end = start + line.rfind(":") + 1
+        if end == start and len(line.split(maxsplit=MOST_WORDS)) <= MOST_WORDS:
+            end = start + len(line)
+        yield from _HEADER.finditer(report, start, end)
+        start += len(line) + 1
 
 
 def _opens(before: str) -> bool:
@@ -313,7 +327,8 @@ def speaks_of_change(sentence: str) -> bool:
     languages of `CHANGE`; blanks between words may be any.
     """
     plain = " ".join(sentence.split())
-    return _CHANGE.search(_NO_CHANGE.sub(" ", plain)) is not None
+    # Most sentences are done with the first look.
+    return _CHANGE.search(plain) is not None and _CHANGE.search(_NO_CHANGE.sub(" ", plain)) is not None
 
 
 def mark_change(text: str) -> list[tuple[str, bool]]:

@@ -103,16 +103,23 @@ def ingest_command(
     ] = 224,
     few_files: Annotated[int, typer.Option(min=1, help="Small files of the smaller ingest.")] = 300,
     many_files: Annotated[int, typer.Option(min=2, help="Small files of the larger ingest.")] = 3000,
+    few_rows: Annotated[int, typer.Option(min=1, help="Reports of the shorter table.")] = 10_000,
+    many_rows: Annotated[int, typer.Option(min=2, help="Reports of the longer table.")] = 100_000,
     as_json: AsJson = False,
 ) -> None:
     """Time reading images against a plain loop of pydicom and PIL, and the store against reading again.
 
-    Also: whether the memory of a whole ingest grows with the number of files.
+    Also: whether the memory of a whole ingest grows with the number of files or of reports.
     """
     from simulations.benchmarks.ingest import measure_ingest
 
     speed = measure_ingest(
-        images=images, side=side, image_size=image_size, files=(few_files, many_files), on_stage=_say
+        images=images,
+        side=side,
+        image_size=image_size,
+        files=(few_files, many_files),
+        rows=(few_rows, many_rows),
+        on_stage=_say,
     )
     _tell(speed.to_json(), ingest_table(speed), as_json=as_json)
 
@@ -338,7 +345,7 @@ def ingest_table(speed: IngestSpeed) -> Table:
         table.add_row(
             one.syntax, *(f"{1000 * each:.1f}" for each in seconds), *(f"{each:.2f}" for each in ratios)
         )
-    few, many = speed.files
+    (few, many), (short, long) = speed.files, speed.rows
     table.caption = (
         f"{_sign(speed.ratio >= READ_GOAL)} all: ours / plain loop = {speed.ratio:.2f} "
         f"(goal {READ_GOAL})\n"
@@ -347,7 +354,9 @@ def ingest_table(speed: IngestSpeed) -> Table:
         f"{_sign(speed.store_ratio >= STORE_GOAL)} store / decoding again = {speed.store_ratio:.0f} "
         f"(goal {STORE_GOAL:.0f})\n"
         f"{_sign(speed.growth <= FLAT_GOAL)} peak of {many} / of {few} files = {speed.growth:.3f} "
-        f"(goal {FLAT_GOAL:.2f}), {speed.peak_bytes[1] / MEBIBYTE:.0f} MiB"
+        f"(goal {FLAT_GOAL:.2f}), {speed.peak_bytes[1] / MEBIBYTE:.0f} MiB\n"
+        f"{_sign(speed.rows_growth <= FLAT_GOAL)} peak of {long} / of {short} reports = "
+        f"{speed.rows_growth:.3f} (goal {FLAT_GOAL:.2f}), {speed.rows_peak_bytes[1] / MEBIBYTE:.0f} MiB"
         + (f"\nno encoder here for {', '.join(speed.left_out)}" if speed.left_out else "")
     )
     return table

@@ -4,7 +4,8 @@ speed    a plain loop, ours, ours in full size and decoding alone take turns fil
          process, so that the load of the machine falls on all alike; per core, by processor seconds
 workers  the same files through the worker processes, one and then one per core, by the clock
 store    batches from the store that ingest made, against reading the files again
-memory   the whole `fedvlp-site ingest` on few and on many small files, all its processes together
+memory   the whole `fedvlp-site ingest` on few and on many small files, and on a short and a long table of
+         reports, all its processes together
 """
 
 import json
@@ -22,6 +23,7 @@ SITE_PROGRAM = "from client.cli import main; main()"
 SMALL_SIDE = 32
 """Of the files of the memory measurement: they are to be many, not large."""
 SMALL_IMAGE = 32
+REPORT = "FINDINGS: Nodule of {} mm in the left lung; no effusion. IMPRESSION: Nodule of {} mm."
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,9 @@ class IngestSpeed:
     files: tuple[int, int]
     """Few and many."""
     peak_bytes: tuple[int, int]
+    rows: tuple[int, int]
+    """Of a table of reports without images, few and many."""
+    rows_peak_bytes: tuple[int, int]
 
     @property
     def ratio(self) -> float:
@@ -102,6 +107,11 @@ class IngestSpeed:
     def growth(self) -> float:
         """Peak with many files over peak with few; 1 is flat."""
         return self.peak_bytes[1] / self.peak_bytes[0]
+
+    @property
+    def rows_growth(self) -> float:
+        """Peak with many reports over peak with few; 1 is flat."""
+        return self.rows_peak_bytes[1] / self.rows_peak_bytes[0]
 
     def to_json(self) -> dict[str, object]:
         """As `--json` prints it."""
@@ -136,6 +146,9 @@ class IngestSpeed:
             "memory_files": [*self.files],
             "memory_peak_bytes": [*self.peak_bytes],
             "memory_growth": self.growth,
+            "memory_rows": [*self.rows],
+            "memory_rows_peak_bytes": [*self.rows_peak_bytes],
+            "memory_rows_growth": self.rows_growth,
         }
 
 
@@ -145,6 +158,7 @@ def measure_ingest(
     side: int,
     image_size: int,
     files: tuple[int, int],
+    rows: tuple[int, int],
     on_stage: Callable[[str], None] = lambda _: None,
 ) -> IngestSpeed:
     """Make the files and measure everything.
@@ -154,6 +168,7 @@ def measure_ingest(
         side: of them, in pixels.
         image_size: side of the squares in the store.
         files: few and many, for the memory.
+        rows: reports of a short and of a long table, for the memory.
         on_stage: told what is about to run.
 
     Raises:
@@ -167,7 +182,9 @@ def measure_ingest(
             write_radiographs(folder / "files" / name, name, images=images, side=side)
         on_stage("a plain loop and ours, in turns")
         said = _measure_speed(folder, image_size)
-        peaks = tuple(_peak(folder, count, on_stage) for count in files)
+        few, many = (_peak(folder, count, on_stage) for count in files)
+        on_stage(f"memory of an ingest of {rows[0]} and of {rows[1]} reports")
+        short, long = (peak_of_reports(folder, count) for count in rows)
     return IngestSpeed(
         images=images,
         side=side,
@@ -180,7 +197,9 @@ def measure_ingest(
         store_batch=said["store_batch"],
         again=said["again"],
         files=files,
-        peak_bytes=(peaks[0], peaks[1]),
+        peak_bytes=(few, many),
+        rows=rows,
+        rows_peak_bytes=(short, long),
     )
 
 
@@ -195,8 +214,12 @@ def _measure_speed(folder: Path, image_size: int) -> dict[str, Any]:
 
 def _ingest(files: Path, store: Path, folder: Path, image_size: int) -> int:
     """Make a store as a hospital does; returns the peak in bytes."""
-    words = ["ingest", "--dicom", str(files), "--store", str(store), "--name", "bench", "--burned-in", "keep"]
-    words += ["--image-size", str(image_size), "--home", str(folder / "home")]
+    return _watched(["--dicom", str(files), "--image-size", str(image_size)], store, folder)
+
+
+def _watched(what: list[str], store: Path, folder: Path) -> int:
+    words = ["ingest", *what, "--store", str(store), "--name", "bench", "--burned-in", "keep"]
+    words += ["--home", str(folder / "home")]
     return run_watched(SITE_PROGRAM, words, log=folder / f"{store.name}.log")
 
 
@@ -205,3 +228,18 @@ def _peak(folder: Path, count: int, on_stage: Callable[[str], None]) -> int:
     files = folder / f"small-{count}"
     write_radiographs(files, "uncompressed", images=count, side=SMALL_SIDE)
     return _ingest(files, folder / f"store-{count}", folder, SMALL_IMAGE)
+
+
+def peak_of_reports(folder: Path, count: int) -> int:
+    """Peak in bytes of an ingest of one table of so many reports, each of a study of its own.
+
+    Args:
+        folder: an empty one, for the table and the store.
+        count: rows of the table; two of a patient.
+    """
+    table = folder / f"reports-{count}.csv"
+    with table.open("w", encoding="utf-8", newline="") as file:
+        file.write("accession_number,patient_id,sop_instance_uids,report\n")
+        for number in range(count):
+            file.write(f"A{number},P{number // 2},,{REPORT.format(number % 97, number % 89)}\n")
+    return _watched(["--reports", str(table)], folder / f"store-reports-{count}", folder)

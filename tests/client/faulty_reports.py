@@ -8,8 +8,6 @@ from faulty_readers import read
 from client.ingest.reports.report import Found, Report, ReportFile
 
 
-def read_faulty(files: Sequence[ReportFile]) -> Found:
-    found = Found()
+def read_faulty(files: Sequence[ReportFile], found: Found) -> None:
     for file in files:
         found.add(Report(file.place, "", "P1", (), read(Path(file.path.name))))
-    return found

@@ -25,11 +25,11 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_files
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSNearLossless, RLELossless
+from shelved import open_reports
 
 from client.ingest.confinement import Limits
 from client.ingest.images import read_images
 from client.ingest.rejected import Reason
-from client.ingest.reports import open_reports
 from client.ingest.workers import read_all
 from common.errors import FederationError
 from common.imaging.preparation import SMALLEST_IMAGE, Preparation

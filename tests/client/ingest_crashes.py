@@ -36,7 +36,12 @@ def build(dicom: Path, reports: Path, store: Path) -> int:
 
 def contents(store: Path) -> dict[str, bytes]:
     """The files of the finished store."""
-    return {path.name: path.read_bytes() for path in sorted(store.iterdir()) if path.is_file()}
+    return {path.name: path.read_bytes() for path in files(store) if not path.name.startswith(".")}
+
+
+def files(store: Path) -> list[Path]:
+    """All of its files, those that a killed process left among them."""
+    return sorted(path for path in store.iterdir() if path.is_file())
 
 
 class Moments:
@@ -112,6 +117,7 @@ def main() -> None:
         assert whole, (moment, sorted(left))
         assert in_fork(lambda: build(dicom, reports, store)) == 0, moment
         assert contents(store) == new, moment
+        assert len(files(store)) == len(new), moment
     print(moment // stride - 1)
 
 

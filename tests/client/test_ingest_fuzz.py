@@ -13,10 +13,10 @@ from fuzz import PREPARATIONS, damaged_image, damaged_report, run, whole_with_ta
 from ingest_samples import dataset, ramp
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGLSNearLossless, RLELossless
+from shelved import open_reports
 
 from client.ingest.images import read_images
 from client.ingest.rejected import Reason
-from client.ingest.reports import open_reports
 
 SEED = int(os.environ.get("FEDVLP_FUZZ_SEED", "0"))
 USUAL_FILES = {"image": 1500, "report": 600}

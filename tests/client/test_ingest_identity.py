@@ -7,17 +7,18 @@ from typing import Any
 import pytest
 from ingest_samples import ramp, write_dicom, write_reports
 from PIL import Image
+from shelved import pair
 
 from client.cli import main
 from client.ingest.account import Account
 from client.ingest.build import Target, ingest
 from client.ingest.identity import Identity, Nameless, identified, read_image_table
 from client.ingest.images import Header
-from client.ingest.pairing import pair
 from client.ingest.placement import place
 from client.ingest.pseudonyms import Pseudonyms, open_pseudonyms
 from client.ingest.rejected import Reason, Refusal
 from client.ingest.reports import Report
+from client.ingest.reports.report import Entry
 from client.ingest.survey import Source, survey
 from common.imaging.preparation import Preparation
 from common.store import Store
@@ -64,8 +65,8 @@ def test_a_table_says_whose_images_are(tmp_path: Path) -> None:
         "file_name,patient_id,accession_number,view\na/IM1.png,P1,S1,pa\n,P2,,\nb/IM1.png,P2,,Doe\n"
     )
     table = read_image_table(path)
-    assert table.refusals == [Refusal("images.csv:3", Reason.MALFORMED_ROW)]
-    found = identified([PICTURE, PICTURE], Identity(table.records), files=["a/IM1.png", "b/IM1.png"])
+    assert table.entries == [Entry(Refusal("images.csv:3", Reason.MALFORMED_ROW))]
+    found = identified([PICTURE, PICTURE], Identity(lambda: table.images), files=["a/IM1.png", "b/IM1.png"])
     assert found == [
         Header("file a/IM1.png", "", "S1", "P1", "", "", "PA"),
         Header("file b/IM1.png", "", "", "P2", "", "", ""),
@@ -156,7 +157,8 @@ def test_days_count_from_the_patient_s_first() -> None:
         Report("r:3", "A8", "P1", (), "c", date="2020-02"),
         Report("r:4", "A1", "P1", (), "d", date="1990-01-01"),
     ]
-    places = place(images, reports, pair(images, reports), SECRET)
+    paired = pair(images, reports)
+    places = list(place(images, paired.shelf, paired.pairing, SECRET))
     days = {spot.instance or f"report {spot.reports[0]}": spot.days for spot in places}
     assert days == {
         **{SECRET.instance(name): count for name, count in (("1", 2), ("2", 1), ("3", None), ("4", 367))},
@@ -169,4 +171,5 @@ def test_days_count_from_the_patient_s_first() -> None:
 def test_a_study_uid_of_two_patients_is_two_studies_and_an_image_without_any_its_own() -> None:
     images = [replace(image(str(number), "", patient=f"P{number}"), study_uid="1.2") for number in (1, 2)]
     images += [image("3", ""), image("4", "")]
-    assert len({spot.study for spot in place(images, [], pair(images, []), SECRET)}) == 4
+    paired = pair(images, [])
+    assert len({spot.study for spot in place(images, paired.shelf, paired.pairing, SECRET)}) == 4

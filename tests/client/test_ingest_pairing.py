@@ -3,10 +3,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shelved import pair
 
 from client.ingest.images.header import Header
-from client.ingest.pairing import MAX_REPORTS, FileNames, identify, pair
-from client.ingest.placement import place
+from client.ingest.pairing import MAX_REPORTS, FileNames, identify
+from client.ingest.placement import Place, place
 from client.ingest.pseudonyms import Pseudonyms
 from client.ingest.rejected import Reason
 from client.ingest.reports import ImageRecord, Report
@@ -23,6 +24,11 @@ def image(instance: str, accession: str = "A1", patient: str = "P1", issuer: str
 
 def report(*instances: str, accession: str = "A1", patient: str = "P1") -> Report:
     return Report("reports.csv:2", accession, patient, instances, "text")
+
+
+def placed(images: list[Header], reports: list[Report]) -> list[Place]:
+    paired = pair(images, reports)
+    return list(place(images, paired.shelf, paired.pairing, PSEUDONYMS))
 
 
 def test_a_report_belongs_to_the_instances_it_names_and_no_others() -> None:
@@ -88,9 +94,7 @@ def test_a_report_of_nobody_without_image_is_refused() -> None:
 def test_a_report_alone_is_its_patient_s_though_only_images_name_the_issuer() -> None:
     images = [image("1", issuer="north")]
     reports = [report(accession="other")]
-    alone, paired = sorted(
-        place(images, reports, pair(images, reports), PSEUDONYMS), key=lambda spot: spot.instance
-    )
+    alone, paired = sorted(placed(images, reports), key=lambda spot: spot.instance)
     assert alone.patient == paired.patient
 
 
@@ -257,7 +261,7 @@ def test_every_image_has_one_row_and_no_study_two_patients(
     images: list[Header], reports: list[Report]
 ) -> None:
     pairing = pair(images, reports)
-    places = place(images, reports, pairing, PSEUDONYMS)
+    places = list(place(images, pairing.shelf, pairing.pairing, PSEUDONYMS))
     numbers = sorted(spot.image for spot in places if spot.image is not None)
     assert numbers == list(range(len(images)))
     assert len(places) == len(images) + len(pairing.unpaired)

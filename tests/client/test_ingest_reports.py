@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 from ingest_samples import write_reports
+from shelved import open_reports
 
 from client.ingest.rejected import Reason, Refusal
-from client.ingest.reports import Report, open_reports, parse_column_map, read_rows
+from client.ingest.reports import Report, parse_column_map, read_rows
 from common.errors import ConfigurationError, InputRefusedError
 
 PLAIN = parse_column_map([])

@@ -9,12 +9,13 @@ import pytest
 from faulty_reports import read_faulty
 from ingest_crashes import PREPARATION, SECRET
 from ingest_samples import write_dicom, write_reports
+from shelved import new_shelf, open_reports
 
 from client.ingest.build import Target, ingest
 from client.ingest.rejected import REJECTED, Reason, Refusal
-from client.ingest.reports import open_reports, reading
+from client.ingest.reports import reading
 from client.ingest.reports.reading import read_each, read_together
-from client.ingest.reports.report import Found, ReportFile
+from client.ingest.reports.report import ReportFile
 from client.ingest.survey import Source, Survey, survey
 from common.errors import ConfigurationError, InputRefusedError
 from common.store import Store
@@ -39,19 +40,21 @@ def files(folder: Path, *names: str) -> list[ReportFile]:
     "fault", [pytest.param(fault, marks=[pytest.mark.slow][: fault == "loop"]) for fault in FAULTS]
 )
 def test_a_file_that_harms_its_reader_costs_itself_only(
-    read: Callable[..., Found], fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    read: Callable[..., None], fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "CPU_SECONDS", 1)
     given = files(tmp_path, "a", fault, "b", "c")
-    found = read(given, read_faulty, folder=tmp_path, workers=2)
-    assert [report.place for report in found.reports] == ["a", "b", "c"]
-    assert found.refusals == [Refusal(fault, FAULTS[fault])]
+    shelf = new_shelf()
+    read(given, read_faulty, shelf, folder=tmp_path, workers=2)
+    assert [report.place for _, report in shelf.reports()] == ["a", "b", "c"]
+    assert list(shelf.refusals()) == [Refusal(fault, FAULTS[fault])]
 
 
 def test_files_that_are_all_harmful_are_all_refused(tmp_path: Path) -> None:
     given = files(tmp_path, "raise-a", "raise-b")
-    found = read_together(given, read_faulty, folder=tmp_path, workers=1)
-    assert (found.reports, len(found.refusals)) == ([], 2)
+    shelf = new_shelf()
+    read_together(given, read_faulty, shelf, folder=tmp_path, workers=1)
+    assert (shelf.num_reports(), len(list(shelf.refusals()))) == (0, 2)
 
 
 def test_confined_or_not_every_format_gives_the_same(tmp_path: Path) -> None:
@@ -133,4 +136,4 @@ def test_a_path_without_a_report_beside_one_with_some_is_a_warning(tmp_path: Pat
     found = surveyed(tmp_path, tmp_path / "old", tmp_path / "new.csv")
     (warning,) = found.warnings
     assert "latin.csv is not UTF-8 after line 1" in warning
-    assert [report.accession for report in found.reports] == ["A1"]
+    assert [report.accession for _, report in found.reports.reports()] == ["A1"]

@@ -2,11 +2,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from shelved import open_reports, pair
 
 from client.ingest.images.header import Header
-from client.ingest.pairing import identify, pair
+from client.ingest.pairing import identify
 from client.ingest.rejected import Reason, Refusal
-from client.ingest.reports import open_reports
 from common.errors import ConfigurationError
 
 FIXTURES = Path(__file__).parent / "report_fixtures"

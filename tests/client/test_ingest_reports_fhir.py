@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shelved import open_reports
 
 from client.ingest.rejected import Reason, Refusal
-from client.ingest.reports import Opened, Report, open_reports
+from client.ingest.reports import Opened, Report
 from client.ingest.reports.fhir_text import report_text
 from client.ingest.reports.hypertext import plain_text
 

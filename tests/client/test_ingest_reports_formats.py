@@ -3,9 +3,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from shelved import open_reports
 
 from client.ingest.rejected import Reason, Refusal
-from client.ingest.reports import FORMATS, open_reports, parse_column_map
+from client.ingest.reports import FORMATS, parse_column_map
 from common.errors import ConfigurationError, InputRefusedError
 
 FIXTURES = Path(__file__).parent / "report_fixtures"

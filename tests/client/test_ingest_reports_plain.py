@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shelved import open_reports
 
 from client.ingest.rejected import Reason, Refusal
-from client.ingest.reports import open_reports
 from client.ingest.reports.encodings import decode_text
 from client.ingest.reports.report import in_sections, iso_date, uid_in, written
 from common.text.sections import parse_sections

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
+from shelved import open_reports, pair
 
 from client.ingest.images.header import Header
-from client.ingest.pairing import pair
-from client.ingest.reports import Opened, open_reports
+from client.ingest.reports import Opened
 from common.text.sections import parse_sections
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"

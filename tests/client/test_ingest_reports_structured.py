@@ -6,9 +6,10 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from shelved import open_reports
 
 from client.ingest.rejected import Reason, Refusal
-from client.ingest.reports import Opened, Report, open_reports
+from client.ingest.reports import Opened, Report
 
 BASIC, ENHANCED, COMPREHENSIVE, DOSE = (f"1.2.840.10008.5.1.4.1.1.88.{number}" for number in (11, 22, 33, 67))
 CT = "1.2.840.10008.5.1.4.1.1.2"

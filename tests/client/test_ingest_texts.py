@@ -1,18 +1,20 @@
 """What the headers of a study and a report's own record say is gone from the text before it is divided."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from ingest_samples import dataset, ramp, write_dicom
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from shelved import open_reports, pair
 
 from client.ingest.deidentify import Identifiers
 from client.ingest.deidentify.headers import identifiers_of
 from client.ingest.images import Header
-from client.ingest.pairing import pair
-from client.ingest.reports import Report, open_reports, parse_column_map
-from client.ingest.texts import Texts, change_marks, read_texts
+from client.ingest.reports import Report, parse_column_map
+from client.ingest.texts import change_marks, read_texts
+from common.text.sections import Sections
 
 
 def image(instance: str, accession: str, *, patient: str = "P1", **known: tuple[str, ...]) -> Header:
@@ -23,8 +25,18 @@ def report(text: str, *, accession: str = "A1", patient: str = "P1", **sections:
     return Report("r:1", accession, patient, (), text, sections=sections)
 
 
-def texts(images: list[Header], reports: list[Report]) -> Texts:
-    return read_texts(images, reports, pair(images, reports))
+@dataclass(frozen=True)
+class Scrubbed:
+    """The texts of all reports, and what was taken out of them."""
+
+    sections: tuple[Sections, ...]
+    scrubbed: dict[str, int]
+
+
+def texts(images: list[Header], reports: list[Report]) -> Scrubbed:
+    paired = pair(images, reports)
+    found = read_texts(images, paired.shelf, paired.pairing)
+    return Scrubbed(tuple(found.of([number]) for number in range(len(reports))), dict(found.scrubbed))
 
 
 def test_names_of_the_header_are_gone_before_sections_are_taken() -> None:

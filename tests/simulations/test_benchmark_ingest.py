@@ -12,7 +12,7 @@ from common.errors import WithheldError
 from common.imaging.preparation import Preparation
 from simulations.benchmarks.cli import bench, ingest_table
 from simulations.benchmarks.fresh import run_watched
-from simulations.benchmarks.ingest import IngestSpeed, SyntaxSpeed
+from simulations.benchmarks.ingest import IngestSpeed, SyntaxSpeed, peak_of_reports
 from simulations.benchmarks.radiographs import SYNTAXES, writable, write_radiographs
 
 MEBIBYTE = 1 << 20
@@ -64,6 +64,8 @@ def test_the_table_says_what_was_missed_and_what_reading_in_full_takes() -> None
         again=1.0,
         files=(10, 100),
         peak_bytes=(100 * MEBIBYTE, 105 * MEBIBYTE),
+        rows=(1000, 10000),
+        rows_peak_bytes=(100 * MEBIBYTE, 120 * MEBIBYTE),
     )
     assert str(ingest_table(speed).caption).splitlines() == [
         "✗ all: ours / plain loop = 1.20 (goal 1.5)",
@@ -71,6 +73,7 @@ def test_the_table_says_what_was_missed_and_what_reading_in_full_takes() -> None
         "1.0 images/s with one worker, 2.0 with 2",
         "✗ store / decoding again = 10 (goal 20)",
         "✓ peak of 100 / of 10 files = 1.050 (goal 1.10), 105 MiB",
+        "✗ peak of 10000 / of 1000 reports = 1.200 (goal 1.10), 120 MiB",
         "no encoder here for jpeg-ls",
     ]
 
@@ -78,7 +81,7 @@ def test_the_table_says_what_was_missed_and_what_reading_in_full_takes() -> None
 @pytest.mark.slow
 def test_ingest_is_measured_to_the_end() -> None:
     words = ["ingest", "--images", "1", "--side", "64", "--image-size", "32"]
-    words += ["--few-files", "4", "--many-files", "8", "--json"]
+    words += ["--few-files", "4", "--many-files", "8", "--few-rows", "10", "--many-rows", "20", "--json"]
     said = json.loads(CliRunner().invoke(bench, words, catch_exceptions=False).stdout)
     assert set(said["cpu_seconds_per_image"]) | set(said["left_out"]) == set(SYNTAXES)
     for one in said["cpu_seconds_per_image"].values():
@@ -87,3 +90,9 @@ def test_ingest_is_measured_to_the_end() -> None:
         assert one["header_and_decode"] > one["header"] > 0
     assert said["store_ratio"] > 1
     assert said["memory_growth"] == pytest.approx(said["memory_peak_bytes"][1] / said["memory_peak_bytes"][0])
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_a_table_of_reports(tmp_path: Path) -> None:
+    short, long = (peak_of_reports(tmp_path, rows) for rows in (4_000, 40_000))
+    assert long < 1.15 * short

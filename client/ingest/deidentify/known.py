@@ -172,10 +172,12 @@ INSIDE_ID = re.compile(r"[\s\-‐-―./_:]{0,3}")
 
 def _known_ids(page: Page, known: Known) -> Iterator[Span]:
     """Identifiers, with or without separators, letters before and leading zeros."""
-    places = [place for place, letter in enumerate(page.text) if letter.isalnum()] if known.ids else []
-    squeezed = "".join(map(page.text.__getitem__, places)).upper()
-    if len(squeezed) != len(places):  # a letter whose capital is two letters ("ß")
-        squeezed = "".join(page.text[place] for place in places)
+    squeezed = "".join(filter(str.isalnum, page.text)) if known.ids else ""
+    capitals = squeezed.upper()
+    squeezed = capitals if len(capitals) == len(squeezed) else squeezed  # "ß" has two letters for a capital
+    if not any(number in squeezed for number in known.ids):
+        return
+    places = [place for place, letter in enumerate(page.text) if letter.isalnum()]
     for number in known.ids:
         at = squeezed.find(number)
         while at >= 0:

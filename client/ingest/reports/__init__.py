@@ -2,6 +2,7 @@
 
 from client.ingest.reports.formats import AUTO, FORMATS, Opened, open_reports
 from client.ingest.reports.report import ImageRecord, Report
+from client.ingest.reports.shelf import Shelf
 from client.ingest.reports.tables import COLUMNS, parse_column_map, read_rows
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "ImageRecord",
     "Opened",
     "Report",
+    "Shelf",
     "open_reports",
     "parse_column_map",
     "read_rows",

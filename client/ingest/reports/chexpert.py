@@ -6,11 +6,18 @@ Source: Irvin et al. 2019, arXiv:1901.07031; Chambon et al. 2024, arXiv:2405.195
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from client.ingest.rejected import Reason
-from client.ingest.reports.report import Found, ImageRecord, Report, ReportFile, in_sections, written
+from client.ingest.reports.report import (
+    Found,
+    ImageRecord,
+    Report,
+    ReportFile,
+    in_sections,
+    repetitions,
+    written,
+)
 from client.ingest.reports.tables import table_columns, usable_rows
 from common.text.sections import PREAMBLE
 
@@ -45,9 +52,8 @@ def _is_either(columns: set[str]) -> bool:
     return columns >= PLUS or columns >= LABELS
 
 
-def read_chexpert(files: Sequence[ReportFile]) -> Found:
+def read_chexpert(files: Sequence[ReportFile], found: Found) -> None:
     """Read the images of each table, and one report for each study that has one."""
-    found = Found()
     for file in files:
         try:
             with file.path.open("rb") as opened:
@@ -56,11 +62,9 @@ def read_chexpert(files: Sequence[ReportFile]) -> Found:
             found.refuse(file.place, Reason.UNREADABLE)
             continue
         _read_table(file, PLUS_PATH if plus else PATH, found)
-    return found
 
 
 def _read_table(file: ReportFile, path_column: str, found: Found) -> None:
-    studies: dict[tuple[str, str], Report] = {}
     for place, row in usable_rows(file, [path_column], found):
         match = _STUDY.search(row[path_column].strip().replace("\\", "/"))
         if match is None:
@@ -68,15 +72,14 @@ def _read_table(file: ReportFile, path_column: str, found: Found) -> None:
             continue
         name, patient, study = match.groups()
         accession = f"{patient}/{study}"
-        found.images.append(ImageRecord(place, name, patient, accession, _view(row)))
+        found.name_image(ImageRecord(place, name, patient, accession, _view(row)))
         sections = in_sections((ours, _filled(row, theirs)) for theirs, ours in SECTIONS.items())
         text = _filled(row, "report") or written(sections)
         if text:
-            report = Report(place, accession, patient, (), text, language="en", sections=sections)
-            first = studies.setdefault((accession, text), report)
-            studies[accession, text] = replace(first, file_names=(*first.file_names, name))
-    for report in studies.values():
-        found.add(report)
+            report = Report(
+                place, accession, patient, (), text, file_names=(name,), language="en", sections=sections
+            )
+            found.add(report, repetitions(file.place, accession, text))
 
 
 def _filled(row: Mapping[str, str], column: str) -> str:

@@ -16,6 +16,7 @@ from client.ingest.reports.fhir_people import people
 from client.ingest.reports.fhir_text import report_text
 from client.ingest.reports.json_tree import Node, nodes, string, strings
 from client.ingest.reports.report import (
+    Copies,
     Found,
     Report,
     ReportFile,
@@ -87,9 +88,9 @@ def is_fhir(path: Path, start: bytes) -> bool:
     return begins and (path.suffix.lower() == ".json" or b'"resourceType"' in start)
 
 
-def read_fhir(files: Sequence[ReportFile]) -> Found:
+def read_fhir(files: Sequence[ReportFile], found: Found) -> None:
     """Read FHIR files; of several versions of one report (the same id) the last counts."""
-    found, lines = Found(), []
+    lines = []
     for file in files:
         try:
             document = _document(file)
@@ -101,9 +102,8 @@ def read_fhir(files: Sequence[ReportFile]) -> Found:
         elif isinstance(document, Reason):
             found.refuse(file.place, document, _advice(file) if document is Reason.TOO_LONG else "")
         else:
-            _take(_of_document(file.place, document), found)
-    _take(_of_lines(lines, found), found)
-    return found
+            _take(_of_document(file.place, document), found, scope=file.place)
+    _take(_of_lines(lines, found), found, scope="")
 
 
 def _advice(file: ReportFile) -> str:
@@ -113,27 +113,24 @@ def _advice(file: ReportFile) -> str:
     )
 
 
-def _take(resources: Iterable[Resource], found: Found) -> None:
-    """Read the reports among the resources of one source, in which an id is given once."""
-    read: list[tuple[str, Report | Reason]] = []
-    latest: dict[str, tuple[str, int]] = {}
+def _take(resources: Iterable[Resource], found: Found, *, scope: str) -> None:
+    """Read the reports among the resources of one scope, in which an id is given once."""
     for place, resource, context in resources:
         kind = string(resource, "resourceType")
         if kind == REPORT_TYPE:
-            version = (string(resource, "meta", "lastUpdated"), len(read))
-            key = string(resource, "id") or place
-            latest[key] = max(version, latest.get(key, version))
-            read.append((place, _read(place, resource, context)))
+            report = _read(place, resource, context)
+            copies = _versions(resource, scope)
+            if isinstance(report, Reason):
+                found.refuse(place, report, copies=copies)
+            else:
+                found.add(report, copies)
         elif kind not in CONTEXT:
             found.refuse(place, Reason.NOT_A_REPORT)
-    current = {number for _, number in latest.values()}
-    for number, (place, report) in enumerate(read):
-        if number not in current:
-            found.refuse(place, Reason.SUPERSEDED)
-        elif isinstance(report, Reason):
-            found.refuse(place, report)
-        else:
-            found.add(report)
+
+
+def _versions(resource: Node, scope: str) -> Copies | None:
+    number = string(resource, "id")
+    return Copies(json.dumps([scope, number]), string(resource, "meta", "lastUpdated")) if number else None
 
 
 def _of_document(place: str, value: object) -> list[Resource]:
@@ -191,10 +188,11 @@ def _of_lines(files: Sequence[ReportFile], found: Found) -> Iterator[Resource]:
             if isinstance(value, Reason):
                 found.refuse(place, value)
             elif isinstance(value, dict) and string(value, "resourceType") != "Bundle":
-                context.keep(value)
+                if string(value, "resourceType") != REPORT_TYPE:
+                    context.keep(value)
                 yield place, value, context
             else:
-                _take(_of_document(place, value), found)
+                _take(_of_document(place, value), found, scope=place)
 
 
 def _lines(file: ReportFile) -> Iterator[tuple[str, bytes | None]]:

@@ -17,8 +17,9 @@ from client.ingest.reports.openi import is_openi, read_openi
 from client.ingest.reports.padchest import is_padchest, read_padchest
 from client.ingest.reports.plain import is_plain, read_plain
 from client.ingest.reports.reading import Read, read_each, read_together
-from client.ingest.reports.report import Found, ImageRecord, Report, ReportFile
+from client.ingest.reports.report import Entry, Found, ReportFile
 from client.ingest.reports.roco import is_roco, read_roco
+from client.ingest.reports.shelf import Mark, Shelf
 from client.ingest.reports.structured import is_structured, read_structured
 from client.ingest.reports.tables import COLUMNS, is_table, read_tables, refusal_error
 from common.errors import ConfigurationError, FederationError, InputRefusedError
@@ -58,12 +59,8 @@ FORMATS = (AUTO, CSV, *(reader.name for reader in reversed(READERS)))
 
 @dataclass(frozen=True)
 class Opened:
-    """All that was under a path."""
+    """What was found under a path; the reports themselves are on the shelf."""
 
-    reports: tuple[Report, ...]
-    refusals: tuple[Refusal, ...]
-    images: tuple[ImageRecord, ...]
-    """What tables say of image files whose headers may say nothing."""
     files: frozenset[Path]
     """Resolved paths of what was taken for reports or tables, read or refused; none of it is an image."""
     num_reports_by_format: dict[str, int]
@@ -73,22 +70,26 @@ class Opened:
 
 def open_reports(
     path: Path,
+    shelf: Shelf,
     columns: Mapping[str, str] | None = None,
     *,
     format_name: str = AUTO,
     images: Path | None = None,
+    prefix: str = "",
     workers: int = 0,
 ) -> Opened:
-    """Read every report under `path`, in byte order of the files' paths for each format.
+    """Put every report under `path` on the shelf, in byte order of the files' paths for each format.
 
     A file that cannot be read costs itself: one refusal with its reason.
 
     Args:
         path: a file, or a folder of files; a folder may hold several formats.
+        shelf: takes the reports, the refusals and what tables say of image files.
         columns: for CSV: our column -> theirs; see `parse_column_map`.
         format_name: one of `FORMATS`; `auto` recognises each file by name and content.
         images: the folder of images: what lies there and is no report is left to the image reader, while
             elsewhere it is refused as `NOT_A_REPORT`.
+        prefix: put before the places of what is found.
         workers: confined processes that parse the files; 0 parses them in this one.
 
     Raises:
@@ -105,42 +106,47 @@ def open_reports(
             claimed[name].append(file)
         elif not _is_under(file.path, images):
             refusals.append(Refusal(file.place, name))
-    found, counts = Found(refusals=refusals), dict[str, int]()
+    before, counts = shelf.mark, dict[str, int]()
+    shelf.take(Found([Entry(refusal) for refusal in refusals]), prefix)
     for reader in readers:
         if several := claimed[reader.name]:
+            mark = shelf.mark
             read = read_together if reader.together else read_each
-            one = read(several, reader.read, folder=_folder(path), workers=workers)
-            counts[reader.name] = len(one.reports)
-            found.extend(one)
-    if found.mistake:
-        raise ConfigurationError(found.mistake)
+            read(several, reader.read, shelf, folder=_folder(path), prefix=prefix, workers=workers)
+            shelf.settle()
+            counts[reader.name] = shelf.num_reports(mark)
+    if shelf.mistake:
+        raise ConfigurationError(shelf.mistake)
     return Opened(
-        tuple(found.reports),
-        tuple(found.refusals),
-        tuple(found.images),
         frozenset(file.path.resolve() for several in claimed.values() for file in several),
         counts,
         _trouble(
-            path, format_name, found, claimed=any(claimed.values()), among_images=_is_under(path, images)
+            path,
+            format_name,
+            shelf,
+            before,
+            claimed=any(claimed.values()),
+            among_images=_is_under(path, images),
         ),
     )
 
 
 def _trouble(
-    path: Path, format_name: str, found: Found, *, claimed: bool, among_images: bool
+    path: Path, format_name: str, shelf: Shelf, before: Mark, *, claimed: bool, among_images: bool
 ) -> FederationError | None:
-    if found.reports or found.images or (among_images and not claimed):
+    if shelf.holds_any(before) or (among_images and not claimed):
         return None
     if not claimed:
         return InputRefusedError(
             f"{path} holds no report of format {format_name}; give the folder or file of reports as --reports"
         )
-    if not found.refusals:
-        return None
-    for refusal in found.refusals:
+    reasons: Counter[str] = Counter()
+    for refusal in shelf.refusals(before):
         if refusal.detail:
             return refusal_error(refusal.reason, refusal.detail)
-    reasons = Counter(refusal.reason.value for refusal in found.refusals)
+        reasons[refusal.reason.value] += 1
+    if not reasons:
+        return None
     listed = ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items()))
     return InputRefusedError(
         f"{path}: not one report can be used ({listed}); mend it or give other --reports"

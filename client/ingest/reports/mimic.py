@@ -41,9 +41,8 @@ def is_mimic(path: Path, start: bytes) -> bool:
     return bool(report or _FURTHER.fullmatch(path.name))
 
 
-def read_mimic(files: Sequence[ReportFile]) -> Found:
+def read_mimic(files: Sequence[ReportFile], found: Found) -> None:
     """Read the reports, and of the tables which images are of which study and patient."""
-    found = Found()
     tables = [file for file in files if _TABLE.fullmatch(file.path.name)]
     reports = [file for file in files if _REPORT.fullmatch(file.path.name)]
     for file in files:
@@ -54,7 +53,6 @@ def read_mimic(files: Sequence[ReportFile]) -> Found:
         found.mistake = _compressed(files)
     for file in reports:
         _take(file, studies, found)
-    return found
 
 
 def _tables_above(reports: Sequence[ReportFile]) -> Iterable[ReportFile]:
@@ -83,7 +81,7 @@ def _studies(tables: Iterable[ReportFile], found: Found) -> dict[str, _Study]:
             image, study = row["dicom_id"].strip(), row["study_id"].strip()
             view = VIEWS.get(row.get("ViewPosition", "").strip().upper(), "")
             if image not in images[study]:
-                found.images.append(ImageRecord(place, image, row["subject_id"].strip(), study, view))
+                found.name_image(ImageRecord(place, image, row["subject_id"].strip(), study, view))
             images[study][image] = None
             dates[study] = iso_date(row.get("StudyDate", "").split(".")[0]) or dates.get(study, "")
     return {study: _Study(tuple(named), dates[study]) for study, named in images.items()}

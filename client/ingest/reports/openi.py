@@ -72,19 +72,17 @@ def is_openi(path: Path, start: bytes) -> bool:
     return ROOT in start and path.suffix.lower() == ".xml"
 
 
-def read_openi(files: Sequence[ReportFile]) -> Found:
+def read_openi(files: Sequence[ReportFile], found: Found) -> None:
     """Read each file as one report; its images are those whose ids it names.
 
     The PNG release names a file `CXR1_1_IM-0001-3001.png`, the DICOM release `1/1_IM-0001-3001.dcm`.
     """
-    found = Found()
     for file in files:
         citation = _parse(file.path)
         if isinstance(citation, Reason):
             found.refuse(file.place, citation)
         else:
             _take(file.place, citation, found)
-    return found
 
 
 def _take(place: str, citation: _Citation, found: Found) -> None:
@@ -92,12 +90,9 @@ def _take(place: str, citation: _Citation, found: Found) -> None:
         (section_named(label) or label.strip().lower() or "report", text) for label, text in citation.parts
     )
     images = unique(citation.images)
-    found.images += [
-        ImageRecord(place, name, citation.name, citation.name)
-        for image in images
-        for name in _file_names(image)
-        if citation.name
-    ]
+    names = tuple(name for image in images for name in _file_names(image))
+    for name in names if citation.name else ():
+        found.name_image(ImageRecord(place, name, citation.name, citation.name))
     found.add(
         Report(
             place=place,
@@ -105,7 +100,7 @@ def _take(place: str, citation: _Citation, found: Found) -> None:
             patient_id=citation.name,
             instance_uids=(),
             text=written(sections),
-            file_names=tuple(name for image in images for name in _file_names(image)),
+            file_names=names,
             language="en",
             sections=sections,
         )

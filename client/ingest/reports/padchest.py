@@ -4,11 +4,10 @@ Source: Bustos et al. 2020, doi:10.1016/j.media.2020.101797.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from client.ingest.rejected import Reason
-from client.ingest.reports.report import Found, ImageRecord, Report, ReportFile, iso_date
+from client.ingest.reports.report import Found, ImageRecord, Report, ReportFile, iso_date, repetitions
 from client.ingest.reports.tables import table_columns, usable_rows
 
 COLUMNS = ("ImageID", "StudyID", "PatientID", "Report")
@@ -20,27 +19,21 @@ def is_padchest(path: Path, start: bytes) -> bool:
     return path.suffix.lower() == ".csv" and set(COLUMNS) <= set(table_columns(start))
 
 
-def read_padchest(files: Sequence[ReportFile]) -> Found:
+def read_padchest(files: Sequence[ReportFile], found: Found) -> None:
     """Read the images, and one report for each study and text."""
-    found = Found()
     for file in files:
-        reports: dict[tuple[str, str], Report] = {}
         for place, row in usable_rows(file, COLUMNS, found):
             if row["ImageID"].strip():
-                _take(place, row, found, reports)
+                _take(file, place, row, found)
             else:
                 found.refuse(place, Reason.MALFORMED_ROW)
-        for report in reports.values():
-            found.add(report)
-    return found
 
 
-def _take(place: str, row: Mapping[str, str], found: Found, reports: dict[tuple[str, str], Report]) -> None:
+def _take(file: ReportFile, place: str, row: Mapping[str, str], found: Found) -> None:
     image, study, patient, text = (row[column].strip() for column in COLUMNS)
     view = VIEWS.get(row.get("Projection", "").strip().upper(), "")
-    found.images.append(ImageRecord(place, image, patient, study, view))
+    found.name_image(ImageRecord(place, image, patient, study, view))
     if text and text != "nan":
         date = iso_date(row.get("StudyDate_DICOM", "").split(".")[0])
-        report = Report(place, study, patient, (), text, date=date, language="es")
-        first = reports.setdefault((study, text), report)
-        reports[study, text] = replace(first, file_names=(*first.file_names, image))
+        report = Report(place, study, patient, (), text, file_names=(image,), date=date, language="es")
+        found.add(report, repetitions(file.place, study, text))

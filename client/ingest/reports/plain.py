@@ -16,16 +16,14 @@ def is_plain(path: Path, start: bytes) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def read_plain(files: Sequence[ReportFile]) -> Found:
+def read_plain(files: Sequence[ReportFile], found: Found) -> None:
     """Read each file as one report; the name without its suffix is the accession number."""
-    found = Found()
     for file in files:
         text = read_text(file.path)
         if isinstance(text, Reason):
             found.refuse(file.place, text)
         else:
             found.add(Report(file.place, file.path.stem.strip(), "", (), text))
-    return found
 
 
 def read_text(path: Path, *, at_most: int = MAX_TEXT_BYTES) -> str | Reason:

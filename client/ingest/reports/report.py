@@ -1,8 +1,10 @@
 """A report, whatever format it came in, and what a data set says of its image files."""
 
+import hashlib
+import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -81,36 +83,81 @@ class ReportFile:
     place: str
 
 
+@dataclass(frozen=True)
+class Copies:
+    """What tells that several reports of one path are one: either versions of it, or rows that repeat it."""
+
+    key: str
+    """Of all of them."""
+    version: str = ""
+    """Sorts as text; the last one counts and supersedes the others, of equal ones the one that comes last."""
+    repeated: bool = False
+    """The first counts instead, for the image files that any of them names."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A report, or why there is none, as it comes from a file."""
+
+    outcome: Report | Refusal
+    copies: Copies | None = None
+
+
+PIECE_ENTRIES, PIECE_CHARACTERS = 500, 1 << 20
+"""What is passed on together, at least one of the two."""
+
+
 @dataclass
 class Found:
-    """What has been read so far; every input is in `reports` or `refusals`, or was only context."""
+    """What a reader has found; every input is in `entries`, or was only context."""
 
-    reports: list[Report] = field(default_factory=list)
-    refusals: list[Refusal] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
     images: list[ImageRecord] = field(default_factory=list)
     mistake: str = ""
     """What is to be mended before an ingest is worth its time, in one line."""
+    pass_on: Callable[["Found"], None] | None = field(default=None, compare=False)
+    """Takes a piece whenever one is full, so that memory holds no more; without it everything stays here."""
+    _characters: int = 0
 
-    def add(self, report: Report) -> None:
+    def add(self, report: Report, copies: Copies | None = None) -> None:
         """Take a report, or refuse it where it is empty or too long."""
         if len(report.text) > MAX_CHARACTERS:
-            self.refuse(report.place, Reason.TOO_LONG)
+            self.refuse(report.place, Reason.TOO_LONG, copies=copies)
         elif not report.text.strip():
-            self.refuse(report.place, Reason.EMPTY_REPORT)
+            self.refuse(report.place, Reason.EMPTY_REPORT, copies=copies)
         else:
             sections = {name: legible(text) for name, text in report.sections.items()}
-            self.reports.append(replace(report, text=legible(report.text), sections=sections))
+            self._characters += 2 * len(report.text)
+            self._enter(replace(report, text=legible(report.text), sections=sections), copies)
 
-    def refuse(self, place: str, reason: Reason, detail: str = "") -> None:
+    def refuse(self, place: str, reason: Reason, detail: str = "", *, copies: Copies | None = None) -> None:
         """Leave an input out, and say why."""
-        self.refusals.append(Refusal(place, reason, detail))
+        self._enter(Refusal(place, reason, detail), copies)
 
-    def extend(self, other: "Found") -> None:
-        """Take over everything of `other`."""
-        self.reports += other.reports
-        self.refusals += other.refusals
-        self.images += other.images
-        self.mistake = self.mistake or other.mistake
+    def name_image(self, record: ImageRecord) -> None:
+        """Take what a table says of an image file."""
+        self.images.append(record)
+        self._pass_on_what_is_full()
+
+    def _enter(self, outcome: Report | Refusal, copies: Copies | None) -> None:
+        self.entries.append(Entry(outcome, copies))
+        self._pass_on_what_is_full()
+
+    def _pass_on_what_is_full(self) -> None:
+        if len(self.entries) + len(self.images) >= PIECE_ENTRIES or self._characters >= PIECE_CHARACTERS:
+            self.pass_on_rest()
+
+    def pass_on_rest(self) -> None:
+        """Pass on what is left; to be called after the last entry."""
+        if self.pass_on is not None:
+            self.pass_on(Found(self.entries, self.images, self.mistake))
+            self.entries, self.images, self._characters = [], [], 0
+
+
+def repetitions(place: str, *what: str) -> Copies:
+    """Mark a report as one that further rows of the file at `place` repeat if they say the same `what`."""
+    digest = hashlib.blake2b(json.dumps([place, *what]).encode(), digest_size=16)
+    return Copies(digest.hexdigest(), repeated=True)
 
 
 def legible(text: str) -> str:

@@ -44,13 +44,12 @@ def is_roco(path: Path, start: bytes) -> bool:
     return columns == ("id", "name", "caption") or (columns == ("ID", "Caption") and b"ROCOv2_" in start)
 
 
-def read_roco(files: Sequence[ReportFile]) -> Found:
+def read_roco(files: Sequence[ReportFile], found: Found) -> None:
     """Read the captions, each once: one that two files give counts as that of both names.
 
     The images of one article count as one patient: they often are. Where a file does not name the article
     (ROCOv2), each image is its own patient.
     """
-    found = Found()
     licences = dict(_licences(files, found))
     captions: dict[tuple[str, str], list[_Caption]] = {}
     for file in files:
@@ -62,9 +61,9 @@ def read_roco(files: Sequence[ReportFile]) -> Found:
         patient = article[0] if article else number
         names = unique([number, name])
         place = same[0].place
-        found.images += [ImageRecord(place, one, patient, "") for one in names]
+        for one in names:
+            found.name_image(ImageRecord(place, one, patient, ""))
         found.add(Report(place, "", patient, (), text, file_names=names, language="en"))
-    return found
 
 
 def _captions(file: ReportFile, found: Found) -> Iterator[_Caption]:

@@ -91,13 +91,13 @@ def is_structured(path: Path, start: bytes) -> bool:
     return SR_CLASSES.encode() in start and (start[128:132] == b"DICM" or start[:1] in (b"\x02", b"\x08"))
 
 
-def read_structured(files: Sequence[ReportFile]) -> Found:
+def read_structured(files: Sequence[ReportFile], found: Found) -> None:
     """Read structured reports; one whose successor is among the files is superseded.
 
     A report that comes twice counts once; two texts under one SOP instance UID, which there should not be,
     are two reports.
     """
-    found, read = Found(), []
+    read = []
     for file in files:
         document = _read(file)
         if isinstance(document, Reason):
@@ -114,7 +114,6 @@ def read_structured(files: Sequence[ReportFile]) -> Found:
         else:
             seen.add(key)
             found.add(document.report)
-    return found
 
 
 @dataclass(frozen=True)

@@ -66,31 +66,27 @@ def is_table(path: Path, start: bytes) -> bool:
     return path.suffix.lower() in (".csv", ".tsv")
 
 
-def read_tables(files: Sequence[ReportFile], columns: Mapping[str, str]) -> Found:
-    """Read CSV files, one after the other; see `read_table`."""
-    found = Found()
-    for file in files:
-        found.extend(read_table(file, columns))
-    return found
-
-
-def read_table(file: ReportFile, columns: Mapping[str, str]) -> Found:
-    """Read a CSV file, rows in order.
+def read_tables(files: Sequence[ReportFile], found: Found, *, columns: Mapping[str, str]) -> None:
+    """Read CSV files, one after the other, rows in order.
 
     Args:
-        file: UTF-8 (or UTF-16 with its mark), header line first; several UIDs or file names in their field
+        files: UTF-8 (or UTF-16 with its mark), header line first; several UIDs or file names in their field
             separated by commas, semicolons or bars, UIDs by blanks too.
+        found: takes the reports, and what they say of image files.
         columns: our column -> theirs, "" where they have none; see `parse_column_map`.
-
     """
-    found = Found()
+    for file in files:
+        _read_table(file, found, columns)
+
+
+def _read_table(file: ReportFile, found: Found, columns: Mapping[str, str]) -> None:
     for place, row in usable_rows(file, [theirs for theirs in columns.values() if theirs], found):
         further = {ours: row.get(ours, "") for ours in FURTHER_COLUMNS if ours not in columns}
         named = {ours: row[theirs] if theirs else "" for ours, theirs in columns.items()}
         report = _report(place, further | named)
         found.add(report)
-        found.images += _images(report)
-    return found
+        for record in _images(report):
+            found.name_image(record)
 
 
 def _report(place: str, fields: Mapping[str, str]) -> Report:
