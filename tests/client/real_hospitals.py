@@ -9,7 +9,7 @@ import csv
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -108,11 +108,25 @@ def planted_left(hospital: Hospital) -> list[str]:
     told = " ".join(str(hospital.store.index.to_pylist()).replace("\\n", " ").split())
     left = _any_planted().findall(told)
     long = [string.encode() for string in planted() if len(string) >= SHORTEST_SOUGHT_IN_BYTES]
-    # Grey values are no text: in a smooth dark image they spell numbers of seven digits by chance.
+    # Grey values are no text; see `numbers_in_pixels`.
     for path in sorted(set(hospital.folder.rglob("*")) - {hospital.folder / IMAGES_FILE}):
         content = b" ".join(path.read_bytes().lower().split()) if path.is_file() else b""
         left += [f"{path.name}: {string.decode()}" for string in long if string in content]
     return left
+
+
+def numbers_in_pixels(stores: Iterable[Path]) -> tuple[set[str], float]:
+    """Planted numbers of seven digits among the grey values, and how many chance would put there.
+
+    Neighbours of grey 48 to 57 spell digits. Had the numbers nothing to do with the images, each would be one
+    of the 9 million that do not begin with 0, whichever of them the images spell.
+    """
+    numbers = {string for string in planted() if re.fullmatch(r"[1-9]\d{6}", string)}
+    spelt: set[str] = set()
+    for store in stores:
+        content = (store / IMAGES_FILE).read_bytes()
+        spelt |= {number.decode() for number in re.findall(rb"(?=([1-9]\d{6}))", content)}
+    return numbers & spelt, len(numbers) * len(spelt) / 9e6
 
 
 def word_counts(text: str) -> Counter[str]:
@@ -196,6 +210,8 @@ def main() -> None:
     for name, one in {**every, "all": sum(rest, start=first)}.items():
         counts = "".join(f"{count:>10,}" for count in asdict(one).values())
         print(f"{name:<20}{counts}{one.kept:>10.2%}")
+    found, expected = numbers_in_pixels(asked.stores / name for name in every)
+    print(f"planted numbers among the grey values: {len(found)}, by chance {expected:.2f}")
 
 
 if __name__ == "__main__":
