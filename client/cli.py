@@ -54,6 +54,7 @@ class BurnedInChoice(StrEnum):
     """What to do with text in the pixels."""
 
     mask = "mask"
+    mask_all = "mask-all"
     reject = "reject"
     keep = "keep"
 
@@ -167,7 +168,7 @@ def _preparation(spec: Path | None, image_size: int | None, burned_in: BurnedInC
         return read_spec(spec).preparation
     if burned_in is None:
         raise ConfigurationError(
-            "say what to do with text in the pixels: --burned-in mask, reject or keep; "
+            "say what to do with text in the pixels: --burned-in mask, mask-all, reject or keep; "
             "or give the project's --spec"
         )
     size = 64 if image_size is None else image_size

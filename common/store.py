@@ -47,7 +47,6 @@ MARKS = pa.struct(
         pa.field("orientation", pa.string()),
         pa.field("turned", pa.bool_()),
         pa.field("burned_in", pa.string()),
-        pa.field("inverted_suspect", pa.bool_()),
         pa.field("padding_share", pa.float32()),
     ]
 )
@@ -77,7 +76,7 @@ class StoreManifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[2]
+    format: Literal[3]
     name: str
     preparation: Preparation
     channels: int
@@ -152,7 +151,7 @@ def write_store(folder: Path, *, name: str, preparation: Preparation, rows: Iter
         if entries or not num_rows:
             writer.write_table(pa.Table.from_pylist(entries, schema=SCHEMA))
     manifest = StoreManifest(
-        format=2,
+        format=3,
         name=name,
         preparation=preparation,
         channels=preparation.channels,

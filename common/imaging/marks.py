@@ -28,7 +28,5 @@ class Marks:
     turned: bool
     """The picture was flipped or rotated to stand as it is usually shown."""
     burned_in: BurnedInVerdict
-    inverted_suspect: bool
-    """A radiograph with a bright border around a dark middle: black and white may be swapped."""
     padding_share: float
     """Share of the square that was never an image: fitted margins and the file's padding; 0 to 1."""

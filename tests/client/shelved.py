@@ -1,9 +1,9 @@
 """What ingest keeps on disc, as lists that a test can look at."""
 
+import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Any
 
 from client.ingest import pairing
@@ -14,9 +14,16 @@ from client.ingest.reports.report import Entry, Found
 from client.ingest.scratch import Scratch
 
 
+class InMemory(Scratch):
+    """For a process that may write no file, such as one that reads damaged files."""
+
+    def _nameless(self) -> sqlite3.Connection:
+        return sqlite3.connect(":memory:", isolation_level=None)
+
+
 def new_shelf() -> Shelf:
     """An empty one."""
-    return Shelf(Scratch(Path(gettempdir())))
+    return Shelf(InMemory(Path()))
 
 
 def shelf_of(reports: Iterable[Report]) -> Shelf:

@@ -191,18 +191,6 @@ def test_the_frame_that_the_file_calls_representative_is_kept(tmp_path: Path) ->
     assert beyond.numbers == (3,)
 
 
-@pytest.mark.parametrize(("photometric", "suspect"), [("MONOCHROME1", True), ("MONOCHROME2", False)])
-def test_a_radiograph_with_a_bright_border_may_be_a_negative(
-    tmp_path: Path, photometric: str, suspect: bool
-) -> None:
-    down, across = np.mgrid[-1:1:64j, -1:1:64j]
-    chest = (3000 * np.exp(-(down**2) - (2 * across) ** 2)).astype(np.uint16)
-    path = write_dicom(tmp_path / "a.dcm", chest, Modality="CR", PhotometricInterpretation=photometric)
-    picture = read_images(path, SMALL)
-    assert isinstance(picture, Picture)
-    assert picture.marks.inverted_suspect == suspect
-
-
 @pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, JPEG2000Lossless])
 def test_a_stream_that_declares_more_than_the_header_is_refused_unread(tmp_path: Path, syntax: str) -> None:
     path = write_dicom(tmp_path / "a.dcm", syntax=syntax)

@@ -158,6 +158,21 @@ def test_text_is_looked_for_where_it_is_common_or_announced(
     assert masked.marks.burned_in == ("masked" if looked_at else "none")
 
 
+@pytest.mark.parametrize(
+    ("modality", "at", "hidden"),
+    [("CT", (4, 4), True), ("CR", (4, 236), True), ("CT", (40, 120), False), ("US", (40, 120), True)],
+)
+def test_mask_all_looks_at_the_margins_of_every_picture(
+    tmp_path: Path, modality: str, at: tuple[int, int], hidden: bool
+) -> None:
+    scan = written(speckle(5), "DOE^JANE 1961", at=at, size=16, grey=255)
+    path = write_dicom(tmp_path / "a.dcm", scan, Modality=modality, WindowCenter=128, WindowWidth=256)
+    masked = prepared(path, "mask-all")
+    assert isinstance(masked, Picture)
+    assert masked.marks.burned_in == ("masked" if hidden else "none")
+    assert (masked.frames[0, 0][scan > 200].max() == 0) == hidden
+
+
 def test_announced_text_that_is_not_found_cannot_be_masked(tmp_path: Path) -> None:
     path = write_dicom(tmp_path / "a.dcm", speckle(2), Modality="US", BurnedInAnnotation="YES")
     assert prepared(path, "mask") is Reason.BURNED_IN_TEXT

@@ -173,7 +173,7 @@ def test_what_becomes_of_text_in_the_pixels_must_be_said(
 ) -> None:
     arguments = ["--dicom", lakeside / "dicom", "--store", tmp_path / "new", "--name", "x"]
     assert run(monkeypatch, "ingest", *arguments, "--home", lakeside / "home") == 2
-    assert "--burned-in mask, reject or keep" in capsys.readouterr().err
+    assert "--burned-in mask, mask-all, reject or keep" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
 

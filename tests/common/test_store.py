@@ -160,7 +160,7 @@ def test_a_store_of_reports_alone_opens(tmp_path: Path) -> None:
 
 
 def test_marks_frame_and_days_are_read_as_written(tmp_path: Path) -> None:
-    marks = Marks(512, 400, 3, "file", "plane", True, "masked", False, 0.25)
+    marks = Marks(512, 400, 3, "file", "plane", True, "masked", 0.25)
     written = [replace(row(1), marks=marks, frame=2, days=-40), row(2, image=False)]
     store = stored(tmp_path, written)
     assert [field.name for field in MARKS] == [field.name for field in fields(Marks)]

@@ -1,20 +1,28 @@
 """What reading an image file gives: who it shows, its prepared frames, and what was noticed on the way."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from client.ingest.images.header import RADIOGRAPHS, Header
+from client.ingest.images.header import Header
 from client.ingest.images.lettering import CONTRAST, Box, find_lettering
 from client.ingest.rejected import Reason
 from common.imaging.geometry import UNTURNED, Bytes, Extent, Turn, fitted_shape, square_resize
 from common.imaging.marks import BurnedInVerdict, Marks, OrientationSource, WindowSource
-from common.imaging.preparation import Preparation
+from common.imaging.preparation import BurnedIn, Preparation
 
-NEGATIVE_BORDER = 0.2
-"""By which part of the whole range the border of a negative radiograph is brighter than its middle."""
+REFUSED: Mapping[BurnedIn, tuple[BurnedInVerdict, ...]] = {
+    "keep": (),
+    "mask": ("flagged",),
+    "mask-all": ("flagged",),
+    "reject": ("flagged", "found"),
+}
+"""Of each policy, the verdicts with which a file does not come into the store."""
+MARGIN = 0.125
+"""Of the rows or columns, where text stands in pictures of kinds that seldom hold any."""
+MASKING: tuple[BurnedIn, ...] = ("mask", "mask-all")
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,12 @@ class TextClaim:
 
     def is_looked_for(self, preparation: Preparation) -> bool:
         """Whether we look for text, which takes every pixel."""
-        return preparation.burned_in != "keep" and (self.looks or self.says)
+        return preparation.burned_in == "mask-all" or (preparation.burned_in != "keep" and self.is_likely)
+
+    @property
+    def is_likely(self) -> bool:
+        """Whether text may stand anywhere in the picture."""
+        return self.looks or self.says
 
 
 def frame_numbers(total: int, wanted: int, *, key: int | None = None) -> tuple[int, ...]:
@@ -106,8 +119,7 @@ def prepare(
 ) -> Picture | Reason:
     """Bring the drawn frames of a file into the form of the store, or refuse them for the text they hold."""
     hidden, verdict = _burned_in(drawings, preparation, text)
-    refused = {"keep": (), "mask": ("flagged",), "reject": ("flagged", "found")}
-    if verdict in refused[preparation.burned_in]:
+    if verdict in REFUSED[preparation.burned_in]:
         return Reason.BURNED_IN_TEXT
     frames = np.stack([_squares(drawing, hidden, preparation) for drawing in drawings])
     first, size = drawings[0], preparation.image_size
@@ -120,7 +132,6 @@ def prepare(
         orientation=first.orientation,
         turned=first.turn != UNTURNED,
         burned_in=verdict,
-        inverted_suspect=header.modality in RADIOGRAPHS and _looks_negative(frames[0, 0], rows, columns),
         padding_share=1 - (1 - first.padding_share) * rows * columns / size**2,
     )
     return Picture(header, frames, numbers, marks)
@@ -135,12 +146,21 @@ def _burned_in(
     hidden = np.zeros(drawings[0].channels[0].shape, np.bool_)
     for drawing in drawings:
         for box in find_lettering(drawing.channels[0]):
-            hidden[box.top : box.bottom, box.left : box.right] = True
-    if preparation.burned_in == "mask":
+            if text.is_likely or _is_at_margin(box, hidden.shape):
+                hidden[box.top : box.bottom, box.left : box.right] = True
+    masks = preparation.burned_in in MASKING
+    if masks:
         hidden |= _beside(text.picture, drawings)
     if not hidden.any():
         return None, "flagged" if text.says else "none"
-    return hidden, "masked" if preparation.burned_in == "mask" else "found"
+    return hidden, "masked" if masks else "found"
+
+
+def _is_at_margin(box: Box, shape: tuple[int, ...]) -> bool:
+    """Tell whether a line lies wholly within `MARGIN` of an edge; elsewhere, bones look like letters."""
+    rows, columns = shape
+    down, across = MARGIN * rows, MARGIN * columns
+    return box.bottom <= down or box.top >= rows - down or box.right <= across or box.left >= columns - across
 
 
 def _beside(picture: Sequence[Box], drawings: Sequence[Drawing]) -> npt.NDArray[np.bool_]:
@@ -164,16 +184,3 @@ def _squares(drawing: Drawing, hidden: npt.NDArray[np.bool_] | None, preparation
         for channel in drawing.channels
     ]
     return np.stack(squares if len(squares) == preparation.channels else squares * preparation.channels)
-
-
-def _looks_negative(square: Bytes, rows: int, columns: int) -> bool:
-    """Compare the border of a fitted radiograph, an eighth on either side, with its middle half."""
-    size = len(square)
-    top, left = (size - rows) // 2, (size - columns) // 2
-    shown = square[top : top + rows, left : left + columns].astype(np.float32)
-    side = max(1, columns // 8)
-    border = np.concatenate([shown[:, :side], shown[:, -side:]]).mean()
-    middle = shown[
-        rows // 4 : max(rows // 4 + 1, 3 * rows // 4), columns // 4 : columns - columns // 4
-    ].mean()
-    return bool(border - middle > NEGATIVE_BORDER * 255)
