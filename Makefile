@@ -122,7 +122,7 @@ deployment-tests: $(INSTALLED_DEV)
 bundle: $(INSTALLED_DEV)
 	$(call step,flwr build, \
 		bin=$$PWD/$(BIN) && $(SCRATCH) && cd "$$folder" && \
-		app=$$("$$bin/python" -c 'from pathlib import Path; from simulations.deployment.flower_app import app_folder; print(app_folder(Path.cwd()))') && \
+		app=$$("$$bin/python" -c 'from pathlib import Path; from server.flower_app import app_folder; print(app_folder(Path.cwd()))') && \
 		FLWR_HOME=$$folder/flwr "$$bin/flwr" build --app "$$app")
 
 # --- the lock files -------------------------------------------------------------------------------------------

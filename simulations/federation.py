@@ -206,7 +206,7 @@ def _in_process(federation: Federation, settings: RunSettings, local: Local) -> 
 
 
 def _deployed(federation: Federation, settings: RunSettings, _: Local) -> None:
-    from simulations.deployment.flower_app import app_folder
+    from server.flower_app import app_folder
     from simulations.deployment.loopback import LoopbackDeployment
 
     folder = federation.out / "deployment"

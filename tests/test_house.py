@@ -24,7 +24,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from common import errors
-from simulations.deployment.flower_app import app_folder, read_bundle
+from server.flower_app import app_folder, build_app
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -208,7 +208,7 @@ def contents(fab: bytes) -> set[str]:
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return read_bundle(app_folder(tmp_path_factory.mktemp("app"))).fab
+    return build_app(app_folder(tmp_path_factory.mktemp("app"))).fab
 
 
 def test_every_pattern_of_the_bundle_matches_something() -> None:

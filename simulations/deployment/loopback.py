@@ -21,17 +21,17 @@ from typing import Self
 
 import tomli_w
 
+from client.node_key import write_node_key
 from common import errors
 from common.errors import ConfigurationError, FederationError, PeerError
 from common.files import write_whole
+from server.flower_app import build_app
 from simulations.deployment.control import Control, RunStatus, Setting
 from simulations.deployment.credentials import (
     PRIVATE,
     issue_server_certificate,
-    write_node_key,
     write_secret,
 )
-from simulations.deployment.flower_app import read_bundle
 from simulations.deployment.parties import Party
 from simulations.deployment.processes import stop
 from simulations.deployment.transcript import Transcript
@@ -76,7 +76,7 @@ class LoopbackDeployment:
         """
         _check_names(sites)
         self._folder = folder.resolve()
-        self._bundle = read_bundle(app)
+        self._bundle = build_app(app)
         self._settings = {name: dict(settings) for name, settings in sites.items()}
         self._hub = self._party("the hub", "hub", threads)
         self._sites = {name: self._party(name, f"sites/{name}", threads) for name in sites}

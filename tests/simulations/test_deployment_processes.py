@@ -24,11 +24,13 @@ from flwr.common.config import parse_config_args
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
 
 import common
+from client.node_key import write_node_key
 from common.errors import ConfigurationError, InputRefusedError, PeerError
-from simulations.deployment import LoopbackDeployment, app_folder, flower_app
+from server import flower_app
+from server.flower_app import build_app
+from simulations.deployment import LoopbackDeployment, app_folder
 from simulations.deployment.control import Control
-from simulations.deployment.credentials import issue_server_certificate, write_node_key
-from simulations.deployment.flower_app import read_bundle
+from simulations.deployment.credentials import issue_server_certificate
 from simulations.deployment.loopback import free_port
 from simulations.deployment.parties import environment
 from simulations.deployment.processes import Child, stop
@@ -371,8 +373,8 @@ def test_an_installed_wheel_assembles_the_same_app_from_what_it_carries(
 
 
 def test_the_same_app_is_the_same_bundle_with_the_settings_it_declares(toy: Path) -> None:
-    assert read_bundle(toy) == read_bundle(toy)
-    assert read_bundle(toy).settings == {"out", "sleeper", "refusal", "crash"}
+    assert build_app(toy) == build_app(toy)
+    assert build_app(toy).settings == {"out", "sleeper", "refusal", "crash"}
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "-x", "a b"])

@@ -15,17 +15,17 @@ from flwr.common.config import flatten_dict
 import common
 from common.errors import ConfigurationError
 
-PYPROJECT, LICENSE = "pyproject.toml", "LICENSE"
+PYPROJECT, LICENSE, LOCK = "pyproject.toml", "LICENSE", "requirements.lock"
 PROJECT, FOLDER = "fedvlp", "fedvlp-app"
 """The project's name, and the name of the assembled folder (Flower allows letters, digits and hyphens)."""
 
 PACKAGED = Path(__file__).parent / "packaged"
-"""Where a wheel carries the repository's own pyproject.toml and LICENSE; absent in a checkout."""
+"""Where a wheel carries the repository's own pyproject.toml, LICENSE and lock; absent in a checkout."""
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """What a hospital receives and runs."""
+class FlowerApp:
+    """What Flower sends to a hospital, and what may be set in it."""
 
     fab: bytes
     """The same bytes for the same sources; the SHA-256 is what a hospital approves."""
@@ -59,8 +59,8 @@ def app_folder(into: Path) -> Path:
     return folder
 
 
-def read_bundle(app: Path) -> Bundle:
-    """Build the bundle of the Flower app in the folder `app`.
+def build_app(app: Path) -> FlowerApp:
+    """Build the bundle (FAB) of the Flower app in the folder `app`.
 
     Raises:
         ConfigurationError: the folder is not an app that Flower accepts.
@@ -73,7 +73,19 @@ def read_bundle(app: Path) -> Bundle:
     except (ValueError, click.ClickException) as error:
         reason = " ".join(str(error).split())
         raise ConfigurationError(f"{app} is no Flower app: {reason}") from None
-    return Bundle(fab, frozenset(flatten_dict(config["tool"]["flwr"]["app"].get("config", {}))))
+    return FlowerApp(fab, frozenset(flatten_dict(config["tool"]["flwr"]["app"].get("config", {}))))
+
+
+def lock_file() -> Path:
+    """The packages, pinned, that the app runs with.
+
+    Raises:
+        ConfigurationError: neither a checkout nor a wheel that carries them.
+    """
+    file = _described_by(Path(common.__file__).parents[1]) / LOCK
+    if not file.is_file():
+        raise ConfigurationError(f"this installation of FedVLP carries no {LOCK}; install the wheel again")
+    return file
 
 
 def _described_by(packages: Path) -> Path:
