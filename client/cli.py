@@ -20,6 +20,7 @@ from client.ingest.reports.tables import COLUMNS, FURTHER_COLUMNS
 from client.ingest.summary import Summary, summarise
 from client.ingest.survey import Source, survey
 from client.ingest.truth import join_truth
+from client.join_cli import init, join
 from client.ledger_cli import ledger
 from client.roster_cli import identity, roster
 from common.errors import ConfigurationError
@@ -36,6 +37,8 @@ cli = typer.Typer(
 cli.add_typer(ledger, name="ledger")
 cli.add_typer(roster, name="roster")
 cli.command("identity")(identity)
+cli.command("init")(init)
+cli.command("join")(join)
 
 Home = Annotated[
     Path,

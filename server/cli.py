@@ -14,6 +14,7 @@ from common.spec.run import read_spec
 from common.store import Store
 from common.terminal import run_command
 from server.checkpoint import load_last_checkpoint
+from server.provision_cli import admit, init, members, remove, renew
 from server.report.page import write_report
 
 cli = typer.Typer(
@@ -23,6 +24,8 @@ cli = typer.Typer(
 )
 project = typer.Typer(no_args_is_help=True, help="Projects: what hospitals approve and obey.")
 cli.add_typer(project, name="project")
+for command in (init, admit, remove, renew, members):
+    cli.command()(command)
 
 RunFolder = Annotated[Path, typer.Argument(help="The --out folder of a run.")]
 

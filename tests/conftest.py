@@ -4,7 +4,8 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # worker processes whose threads spin take 3 times as long
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,28 @@ from common.data.corpus import Corpus, read_corpus
 from common.project import Project, create_project
 from common.spec.run import Spec
 from common.store import Store
+
+Say = Callable[..., tuple[int, str]]
+"""See `say`."""
+
+
+@pytest.fixture
+def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Say:
+    """Run a command in `tmp_path`: exit code, and all that it said."""
+    from client.cli import main as site_main
+    from server.cli import main as server_main
+
+    def run(program: str, *arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", [program, *map(str, arguments)])
+        monkeypatch.chdir(tmp_path)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            {"fedvlp-site": site_main, "fedvlp-server": server_main}[program]()
+        said = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, said.out + said.err
+
+    return run
 
 
 @pytest.fixture(autouse=True)

@@ -1,34 +1,15 @@
 """Four hospitals form a consortium, each at its own terminal."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import Say
 
-from client.cli import main as site_main
 from client.home import Home
 from common.roster import read_roster
-from server.cli import main as server_main
 
 NAMES = ("east", "north", "west")
-Say = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
-    """Run a command: exit code, and all that it said."""
-
-    def run(program: str, *arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", [program, *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            {"fedvlp-site": site_main, "fedvlp-server": server_main}[program]()
-        said = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, said.out + said.err
-
-    return run
 
 
 def test_hospitals_make_sign_and_approve_a_roster(say: Say, tmp_path: Path) -> None:
