@@ -219,3 +219,16 @@ def test_a_deflated_file_that_swells_without_end_is_refused(
     path.write_bytes(content[:start] + swollen)
     monkeypatch.setattr(stored, "MAX_INFLATED_BYTES", 1 << 22)
     assert read_images(path, SMALL) is Reason.TOO_LARGE
+
+
+def test_what_follows_a_deflated_data_set_does_no_harm(tmp_path: Path) -> None:
+    """A byte that makes the length even, say; beyond a megabyte it once was read for ever."""
+    scan = np.zeros((1200, 1000), np.uint8)
+    scan[300:900, 200:800] = 200
+    path = write_dicom(tmp_path / "a.dcm", scan, syntax=DeflatedExplicitVRLittleEndian)
+    whole = read_images(path, SMALL)
+    path.write_bytes(path.read_bytes() + b"\0\0")
+    padded = read_images(path, SMALL)
+    assert isinstance(whole, Picture)
+    assert isinstance(padded, Picture)
+    assert_array_equal(padded.frames, whole.frames)

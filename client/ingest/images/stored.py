@@ -75,7 +75,8 @@ def is_bomb(path: Path) -> bool:
         inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         size, waiting = 0, b""
         with suppress(zlib.error):  # what is broken is for the reader to name
-            while size <= MAX_INFLATED_BYTES and (waiting := waiting or file.read(1 << 16)):
+            # After its end a stream hands back the same tail for ever.
+            while size <= MAX_INFLATED_BYTES and not inflate.eof and (waiting := waiting or file.read(1 << 16)):
                 size += len(inflate.decompress(waiting, 1 << 20))
                 waiting = inflate.unconsumed_tail
     return size > MAX_INFLATED_BYTES
