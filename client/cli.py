@@ -160,6 +160,9 @@ def ingest_command(
         typer.echo(f"{name}: {_told(done)} in {store}")
         for warning in found.warnings:
             typer.echo(f"warning: {warning}", err=True)
+        if unread := done.account.files.refused.get("unread_report", 0):
+            listed = _count(unread, "structured report")
+            typer.echo(f"warning: {listed} among the images; to read them give --reports {dicom}", err=True)
 
 
 def _preparation(spec: Path | None, image_size: int | None, burned_in: BurnedInChoice | None) -> Preparation:

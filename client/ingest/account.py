@@ -39,7 +39,7 @@ class FileCounts(Counts):
         return self.seen - self.reports - sum(self.refused.get(reason, 0) for reason in NEVER_OPENED)
 
 
-NEVER_OPENED = ("linked_folder", "not_a_file", "not_dicom", "unreadable")
+NEVER_OPENED = ("key_objects", "linked_folder", "not_a_file", "not_dicom", "unread_report", "unreadable")
 
 
 class ImageCounts(Counts):

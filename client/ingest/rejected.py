@@ -29,6 +29,8 @@ class Reason(StrEnum):
     MALFORMED = "malformed"  # DICOM whose elements cannot be parsed
     TRUNCATED = "truncated"  # an image that ends before its pixels do
     NO_PIXELS = "no_pixels"  # a DICOM object that is no image
+    KEY_OBJECTS = "key_objects"  # a list of images that somebody marked; it is no report, and is not followed
+    UNREAD_REPORT = "unread_report"  # a structured report among the images, where no --reports looks for any
     NO_PATIENT = "no_patient"  # nothing tells whose it is
     NO_STUDY = "no_study"  # neither AccessionNumber nor StudyInstanceUID
     NO_INSTANCE = "no_instance"  # SOPInstanceUID is missing

@@ -204,7 +204,10 @@ def test_what_a_header_lacks_is_named(tmp_path: Path, attributes: dict[str, obje
 
 
 def test_objects_that_are_no_images_are_named(tmp_path: Path) -> None:
-    assert read_images(Path(str(get_testdata_file("test-SR.dcm", download=False))), SMALL) == Reason.NO_PIXELS
+    assert (
+        read_images(Path(str(get_testdata_file("test-SR.dcm", download=False))), SMALL)
+        == Reason.UNREAD_REPORT
+    )
     made = dataset(ramp())
     del made.PixelData
     made.save_as(tmp_path / "a.dcm", enforce_file_format=True)

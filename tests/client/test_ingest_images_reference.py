@@ -13,6 +13,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
 
+from client.ingest.documents import NARRATIVES
 from client.ingest.images import Picture, read_images
 from client.ingest.images.elements import num_frames
 from client.ingest.images.grey import render
@@ -77,7 +78,10 @@ def expected_reason(path: Path) -> Reason | None:
         return Reason.TRUNCATED  # promise pixels that somebody took out
     if path.read_bytes()[128:132] != b"DICM":
         return Reason.NOT_DICOM
-    return Reason.NO_PIXELS if opened(path) is None else None
+    if opened(path) is not None:
+        return None
+    kind = dcmread(path).get("SOPClassUID")
+    return Reason.UNREAD_REPORT if kind in NARRATIVES else Reason.NO_PIXELS
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,13 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from shelved import open_reports
 
+from client.ingest.documents import KEY_OBJECTS
+from client.ingest.images import read_images
 from client.ingest.rejected import Reason, Refusal
 from client.ingest.reports import Opened, Report
+from common.imaging.preparation import Preparation
+
+SMALL = Preparation(image_size=32, burned_in="keep")
 
 BASIC, ENHANCED, COMPREHENSIVE, DOSE = (f"1.2.840.10008.5.1.4.1.1.88.{number}" for number in (11, 22, 33, 67))
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -182,14 +187,17 @@ def test_letters_of_the_declared_character_set_arrive(tmp_path: Path) -> None:
 def test_of_a_folder_with_images_only_the_narratives_are_taken(tmp_path: Path) -> None:
     report = write(tmp_path / "study" / "sr", text(FINDING, "x"))
     dose = write(tmp_path / "study" / "dose.dcm", text(FINDING, "x"), sop_class=DOSE)
+    marked = write(tmp_path / "study" / "key.dcm", text(FINDING, "x"), sop_class=KEY_OBJECTS)
+    assert read_images(marked, SMALL) is Reason.KEY_OBJECTS
+    assert read_images(report, SMALL) is Reason.UNREAD_REPORT
     write(tmp_path / "study" / "image.dcm", sop_class=CT)
     opened = open_reports(tmp_path, images=tmp_path)
     assert [one.place for one in opened.reports] == ["study/sr"]
-    assert opened.files == {report.resolve(), dose.resolve()}
-    assert opened.refusals == (Refusal("study/dose.dcm", Reason.NOT_A_REPORT),)
+    assert opened.files == {report.resolve(), dose.resolve(), marked.resolve()}
+    key = Refusal("study/key.dcm", Reason.KEY_OBJECTS)
+    assert set(opened.refusals) == {Refusal("study/dose.dcm", Reason.NOT_A_REPORT), key}
     elsewhere = open_reports(tmp_path)
-    assert {refusal.place for refusal in elsewhere.refusals} == {"study/dose.dcm", "study/image.dcm"}
-    assert {refusal.reason for refusal in elsewhere.refusals} == {Reason.NOT_A_REPORT}
+    assert set(elsewhere.refusals) == {*opened.refusals, Refusal("study/image.dcm", Reason.NOT_A_REPORT)}
 
 
 def test_the_same_report_counts_once_and_its_successor_replaces_it(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pydicom.dataset import Dataset
 
 from client.ingest.deidentify import NOBODY_NAMED, Identifiers
 from client.ingest.deidentify.headers import identifiers_of
+from client.ingest.documents import KEY_OBJECTS, NARRATIVES
 from client.ingest.images.elements import text_of
 from client.ingest.rejected import Reason
 
@@ -55,6 +56,8 @@ class Header:
 def header_of(dataset: Dataset) -> Header | Reason:
     """Read the header, or say what it lacks; whose image it is may be told elsewhere."""
     if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        if (document := _document(text_of(dataset, "SOPClassUID"))) is not None:
+            return document
         # pydicom drops an encapsulated element that the end of the file cuts.
         promised = "Rows" in dataset or "Image Storage" in getattr(dataset.get("SOPClassUID"), "name", "")
         return Reason.TRUNCATED if promised else Reason.NO_PIXELS
@@ -73,3 +76,10 @@ def header_of(dataset: Dataset) -> Header | Reason:
     if not header.instance_uid:
         return Reason.NO_INSTANCE
     return header if header.study_uid or header.accession else Reason.NO_STUDY
+
+
+def _document(sop_class: str) -> Reason | None:
+    """Why an object of this class is in no store, if it is a document that somebody may miss."""
+    if sop_class == KEY_OBJECTS:
+        return Reason.KEY_OBJECTS
+    return Reason.UNREAD_REPORT if sop_class in NARRATIVES else None

@@ -76,7 +76,9 @@ def is_bomb(path: Path) -> bool:
         size, waiting = 0, b""
         with suppress(zlib.error):  # what is broken is for the reader to name
             # After its end a stream hands back the same tail for ever.
-            while size <= MAX_INFLATED_BYTES and not inflate.eof and (waiting := waiting or file.read(1 << 16)):
+            while not inflate.eof and size <= MAX_INFLATED_BYTES:
+                if not (waiting := waiting or file.read(1 << 16)):
+                    break
                 size += len(inflate.decompress(waiting, 1 << 20))
                 waiting = inflate.unconsumed_tail
     return size > MAX_INFLATED_BYTES

@@ -17,6 +17,7 @@ from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
 from client.ingest.deidentify.headers import identifiers_of
+from client.ingest.documents import KEY_OBJECTS, NARRATIVES, SR_CLASSES
 from client.ingest.rejected import Reason
 from client.ingest.reports.report import (
     MAX_CHARACTERS,
@@ -33,10 +34,6 @@ from client.ingest.reports.report import (
 )
 from common.text.sections import REPORT, section_named
 
-SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
-"""Start of the SOP class UIDs of structured reports, the dose reports and CAD results among them."""
-NARRATIVES = frozenset(f"{SR_CLASSES}{number}" for number in (11, 22, 33, 34, 35))
-"""Basic Text, Enhanced, Comprehensive, Comprehensive 3D, Extensible: those that a person reads."""
 MAX_DEPTH = 64
 MAX_ITEMS = 100_000
 MAX_FILE_BYTES = 16 * MAX_TEXT_BYTES
@@ -132,8 +129,9 @@ def _read(file: ReportFile) -> Document | Reason:
             if file.path.stat().st_size > MAX_FILE_BYTES:
                 return Reason.TOO_LONG
             dataset = dcmread(file.path, force=True, stop_before_pixels=True)
-            if _text(dataset, "SOPClassUID") not in NARRATIVES:
-                return Reason.NOT_A_REPORT
+            kind = _text(dataset, "SOPClassUID")
+            if kind not in NARRATIVES:
+                return Reason.KEY_OBJECTS if kind == KEY_OBJECTS else Reason.NOT_A_REPORT
             return _document(file.place, dataset)
         except RecursionError:
             return Reason.TOO_DEEP
