@@ -1,6 +1,7 @@
 """The gate: figures of a store against the spec's thresholds; what fails them is not trained on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from pydantic import computed_field
 
@@ -96,122 +97,124 @@ def refuse_failed(judgement: Judgement) -> None:
 
 def checks(quality: Quality, thresholds: QualitySpec) -> list[Check]:
     """Every figure that has a threshold, along the data's way; what cannot be judged is left out."""
-    return [*_stages(quality, thresholds), *_images(quality, thresholds), *_texts(quality, thresholds)]
+    found = ((rule, rule.value(quality, thresholds)) for rule in RULES)
+    return [
+        Check(
+            key=rule.key,
+            figure=rule.figure.format(languages=", ".join(thresholds.languages)),
+            value=value,
+            threshold=getattr(thresholds, rule.key),
+            advice=rule.advice,
+            share=rule.share,
+        )
+        for rule, value in found
+        if value is not None
+    ]
 
 
-def _stages(quality: Quality, least: QualitySpec) -> Iterator[Check]:
-    stages = quality.stages
-    if stages.decoded_share is not None:
-        yield Check(
-            key="min_decoded_share",
-            figure="DICOM files that came into the store",
-            value=stages.decoded_share,
-            threshold=least.min_decoded_share,
-            advice="look up the reasons in rejected.parquet, mend them and ingest again",
-        )
-    if stages.pairing_rate is not None:
-        yield Check(
-            key="min_pairing_rate",
-            figure="rows with both an image and a report",
-            value=stages.pairing_rate,
-            threshold=least.min_pairing_rate,
-            advice="check the report files' accession numbers and --map, and ingest again",
-        )
-    yield Check(
-        key="min_pairs",
-        figure="image-report pairs",
-        value=stages.pairs,
-        threshold=least.min_pairs,
-        advice="ingest more studies",
+@dataclass(frozen=True)
+class Rule:
+    """A figure, and the threshold of `[data.quality]` that it is held against."""
+
+    key: str
+    figure: str
+    value: Callable[[Quality, QualitySpec], float | None]
+    """The figure; None where there is nothing to judge."""
+    advice: str
+    share: bool = True
+
+
+def _of(number: int, whole: int) -> float | None:
+    return number / whole if whole else None
+
+
+def _foreign(quality: Quality, most: QualitySpec) -> float | None:
+    counts = quality.texts.languages.items()
+    foreign = sum(number for language, number in counts if language not in (*most.languages, UNDECIDED))
+    return _of(foreign, quality.texts.reports)
+
+
+LOOK = "look at them in quality.html, mend their headers or leave them out, and ingest again"
+RULES = (
+    Rule(
+        "min_decoded_share",
+        "DICOM files that came into the store",
+        lambda quality, _: quality.stages.decoded_share,
+        "look up the reasons in rejected.parquet, mend them and ingest again",
+    ),
+    Rule(
+        "min_pairing_rate",
+        "rows with both an image and a report",
+        lambda quality, _: quality.stages.pairing_rate,
+        "check the report files' accession numbers and --map, and ingest again",
+    ),
+    Rule(
+        "min_pairs",
+        "image-report pairs",
+        lambda quality, _: quality.stages.pairs,
+        "ingest more studies",
         share=False,
-    )
-    yield Check(
-        key="max_cross_split_patients",
-        figure="patients in two splits",
-        value=len(quality.spread.patients_in_two_splits),
-        threshold=least.max_cross_split_patients,
-        advice="this store was not made by ingest; ingest again",
+    ),
+    Rule(
+        "max_cross_split_patients",
+        "patients in two splits",
+        lambda quality, _: len(quality.spread.patients_in_two_splits),
+        "this store was not made by ingest; ingest again",
         share=False,
-    )
-
-
-def _images(quality: Quality, most: QualitySpec) -> Iterator[Check]:
-    images, duplicates = quality.images, quality.duplicates
-    number = quality.stages.images
-    if not number:
-        return
-    look = "look at them in quality.html, mend their headers or leave them out, and ingest again"
-    yield Check(
-        key="max_blank_share",
-        figure="images that show nothing or almost nothing",
-        value=(len(images.blank) + len(images.small)) / number,
-        threshold=most.max_blank_share,
-        advice=look,
-    )
-    if images.radiographs:
-        yield Check(
-            key="max_position_suspect_share",
-            figure="radiographs that seem inverted or turned",
-            value=sum(map(len, images.positions.values())) / images.radiographs,
-            threshold=most.max_position_suspect_share,
-            advice=look,
-        )
-    yield Check(
-        key="max_duplicate_share",
-        figure="images that repeat another pixel by pixel",
-        value=duplicates.same_pixels / number,
-        threshold=most.max_duplicate_share,
-        advice="take the copies out of the image folder and ingest again",
-    )
-    yield Check(
-        key="max_other_patient_share",
-        figure="pictures that another patient has too",
-        value=duplicates.same_picture_other_patient / number,
-        threshold=most.max_other_patient_share,
-        advice="find out in quality.html whose they are, and ingest again",
-    )
-    if duplicates.held_out:
-        yield Check(
-            key="max_leaked_share",
-            figure="held-out images that training sees under another patient",
-            value=len(duplicates.leaked) / duplicates.held_out,
-            threshold=most.max_leaked_share,
-            advice="give such patients one patient ID, and ingest again",
-        )
-
-
-def _texts(quality: Quality, most: QualitySpec) -> Iterator[Check]:
-    texts = quality.texts
-    if not texts.reports:
-        return
-    yield Check(
-        key="max_empty_report_share",
-        figure="reports without anything to train on",
-        value=len(texts.empty) / texts.reports,
-        threshold=most.max_empty_report_share,
-        advice="check that findings and impression are exported, and ingest again",
-    )
-    yield Check(
-        key="max_template_share",
-        figure="reports that are one and the same form",
-        value=texts.template_share,
-        threshold=most.max_template_share,
-        advice="export the radiologists' words, not the form, and ingest again",
-    )
-    foreign = sum(
-        number for language, number in texts.languages.items() if language not in (*most.languages, UNDECIDED)
-    )
-    yield Check(
-        key="max_foreign_share",
-        figure=f"reports in another language than {', '.join(most.languages)}",
-        value=foreign / texts.reports,
-        threshold=most.max_foreign_share,
-        advice="leave them out, or ask the operator to name the language in data.quality.languages",
-    )
-    yield Check(
-        key="max_identifier_suspect_share",
-        figure="reports that may still name somebody",
-        value=texts.suspicious_reports / texts.reports,
-        threshold=most.max_identifier_suspect_share,
-        advice="look at them in quality.html and ingest again with de-identification",
-    )
+    ),
+    Rule(
+        "max_blank_share",
+        "images that show nothing or almost nothing",
+        lambda quality, _: _of(len(quality.images.blank) + len(quality.images.small), quality.stages.images),
+        LOOK,
+    ),
+    Rule(
+        "max_position_suspect_share",
+        "radiographs that seem inverted or turned",
+        lambda quality, _: _of(sum(map(len, quality.images.positions.values())), quality.images.radiographs),
+        LOOK,
+    ),
+    Rule(
+        "max_duplicate_share",
+        "images that repeat another pixel by pixel",
+        lambda quality, _: _of(quality.duplicates.same_pixels, quality.stages.images),
+        "take the copies out of the image folder and ingest again",
+    ),
+    Rule(
+        "max_other_patient_share",
+        "pictures that another patient has too",
+        lambda quality, _: _of(quality.duplicates.same_picture_other_patient, quality.stages.images),
+        "find out in quality.html whose they are, and ingest again",
+    ),
+    Rule(
+        "max_leaked_share",
+        "held-out images that training sees under another patient",
+        lambda quality, _: _of(len(quality.duplicates.leaked), quality.duplicates.held_out),
+        "give such patients one patient ID, and ingest again",
+    ),
+    Rule(
+        "max_empty_report_share",
+        "reports without anything to train on",
+        lambda quality, _: _of(len(quality.texts.empty), quality.texts.reports),
+        "check that findings and impression are exported, and ingest again",
+    ),
+    Rule(
+        "max_template_share",
+        "reports that are one and the same form",
+        lambda quality, _: quality.texts.template_share if quality.texts.reports else None,
+        "export the radiologists' words, not the form, and ingest again",
+    ),
+    Rule(
+        "max_foreign_share",
+        "reports in another language than {languages}",
+        _foreign,
+        "leave them out, or ask the operator to name the language in data.quality.languages",
+    ),
+    Rule(
+        "max_identifier_suspect_share",
+        "reports that may still name somebody",
+        lambda quality, _: _of(quality.texts.suspicious_reports, quality.texts.reports),
+        "look at them in quality.html and ingest again with de-identification",
+    ),
+)
+"""Along the data's way: files and pairs, images, reports."""
