@@ -8,19 +8,10 @@ import typer
 
 from client.home import ROSTER
 from client.home import Home as SiteHome
+from client.options import HOME, Home
 from common.errors import ConfigurationError
 from common.joining import Kit
 from common.signed import read_signed
-
-Home = Annotated[
-    Path,
-    typer.Option(
-        envvar="FEDVLP_HOME",
-        help="Folder of this site's secrets and state; ~/.fedvlp unless given.",
-        show_default=False,
-    ),
-]
-HOME = Path("~/.fedvlp")
 
 
 def init(

@@ -6,19 +6,11 @@ from typing import Annotated
 import typer
 
 from client.ledger import Ledger
+from client.options import HOME, Home
 from common.errors import ConfigurationError
 
 LEDGER = "ledger"
 """Folder of the ledger in a site's home."""
-
-Home = Annotated[
-    Path,
-    typer.Option(
-        envvar="FEDVLP_HOME",
-        help="Folder of this site's secrets and state; ~/.fedvlp unless given.",
-        show_default=False,
-    ),
-]
 
 ledger = typer.Typer(help="What was spent of the patients' privacy, and what is left.")
 
@@ -31,7 +23,7 @@ LedgerFolder = Annotated[
 def show_ledger(
     context: typer.Context,
     folder: LedgerFolder = None,
-    home: Home = Path("~/.fedvlp"),
+    home: Home = HOME,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """What was spent of the patients' privacy, by whom, what is left, and how many rounds that allows."""
@@ -49,7 +41,7 @@ def open_ledger(
     epsilon: Annotated[float, typer.Option(min=0.01, max=64, help="Budget over all projects, for ever.")],
     delta: Annotated[float, typer.Option(min=0, max=0.5, help="At most one in the number of patients.")],
     folder: LedgerFolder = None,
-    home: Home = Path("~/.fedvlp"),
+    home: Home = HOME,
 ) -> None:
     """Begin the ledger of a patient population; its budget is the hospital's decision and stays as it is."""
     if delta == 0:

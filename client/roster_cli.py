@@ -6,19 +6,11 @@ from typing import Annotated
 import typer
 
 from client.home import Home as SiteHome
+from client.options import HOME, Home
 from common.errors import IntegrityError
 from common.roster import Roster, read_roster
 from common.secagg.keys import identity_of
 
-Home = Annotated[
-    Path,
-    typer.Option(
-        envvar="FEDVLP_HOME",
-        help="Folder of this site's secrets and state; ~/.fedvlp unless given.",
-        show_default=False,
-    ),
-]
-HOME = Path("~/.fedvlp")
 RosterFile = Annotated[Path, typer.Argument(metavar="ROSTER.json", help="The roster.")]
 
 roster = typer.Typer(no_args_is_help=True, help="Who may take part in secure aggregation, signed by all.")

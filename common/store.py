@@ -93,6 +93,11 @@ class StoreManifest(BaseModel):
             raise ValueError("channels differ from those of the preparation")
         return self
 
+    def digest(self) -> str:
+        """One SHA-256 for the whole content: the same images, reports and splits give the same value."""
+        listed = "".join(f"{name}:{self.sha256[name]}\n" for name in sorted(self.sha256))
+        return hashlib.sha256(listed.encode()).hexdigest()
+
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, S, S)."""
@@ -251,9 +256,8 @@ class Store:
                 raise IntegrityError(f"store {self.name}: {name} differs from its manifest; ingest again")
 
     def digest(self) -> str:
-        """One SHA-256 for the whole content: the same images, reports and splits give the same value."""
-        listed = "".join(f"{name}:{self.manifest.sha256[name]}\n" for name in sorted(self.manifest.sha256))
-        return hashlib.sha256(listed.encode()).hexdigest()
+        """See `StoreManifest.digest`."""
+        return self.manifest.digest()
 
     def rows(self, split: Split) -> npt.NDArray[np.int64]:
         """(n,) ascending index rows of `split`."""
