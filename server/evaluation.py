@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from common.data.corpus import Corpus, read_corpus
 from common.data.layout import grey_values, lay_out
@@ -58,6 +60,22 @@ class HeldOut:
     """Task -> (N,) 1 yes, 0 no, NOT_LABELLED not asked."""
 
 
+class Listener(Protocol):
+    """Anything that puts images and texts into one space."""
+
+    def eval(self) -> object:
+        """Stop to train."""
+        ...
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """(N, C, S, S) grey values in 0..1 -> (N, E)."""
+        ...
+
+    def embed_texts(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """(N, T) word pieces, and (N, T) bool, False on padding -> (N, E)."""
+        ...
+
+
 class Evaluator:
     """Judges models of one project on the held-out rows of the given stores."""
 
@@ -79,8 +97,8 @@ class Evaluator:
         self._load(self._project.layout.unflatten(state.weights))
         return self.glance_at(self._model)
 
-    def glance_at(self, model: VLPModel) -> Glance:
-        """The same for any model of the project."""
+    def glance_at(self, model: Listener) -> Glance:
+        """The same for any model that reads the project's word pieces."""
         with _all_cores():
             tasks = self._tasks(model, self._embed_images(model))
         found = {task.name: auroc(*_asked(task)) for task in tasks}
@@ -138,7 +156,7 @@ class Evaluator:
     def _load(self, weights: Weights) -> None:
         self._model.load_exchanged({name: torch.from_numpy(array) for name, array in weights.items()})
 
-    def _tasks(self, model: VLPModel, images: list[Floats]) -> list[ZeroShotTask]:
+    def _tasks(self, model: Listener, images: list[Floats]) -> list[ZeroShotTask]:
         pooled = _rows(images)
         patients = np.concatenate(
             [[f"{held.site}/{patient}" for patient in held.patients] for held in self._held_out] or [[]]
@@ -177,7 +195,7 @@ class Evaluator:
         return found
 
     @torch.inference_mode()
-    def _embed_images(self, model: VLPModel) -> list[Floats]:
+    def _embed_images(self, model: Listener) -> list[Floats]:
         """(N, E) per store; a row without an image is embedded as black and never asked."""
         model.eval()
         embedded = []
@@ -190,7 +208,7 @@ class Evaluator:
         return embedded
 
     @torch.inference_mode()
-    def _embed_texts(self, model: VLPModel, texts: tuple[str, ...]) -> Floats:
+    def _embed_texts(self, model: Listener, texts: tuple[str, ...]) -> Floats:
         """(len(texts), E)."""
         model.eval()
         longest = self._project.spec.model.text.max_tokens

@@ -22,12 +22,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from common.errors import ConfigurationError
 from common.spec.run import read_spec
 from common.terminal import progress, run_command
 from simulations.attacks.cli import attack
 from simulations.benchmarks.cli import bench
 from simulations.privacy_cli import privacy
+from simulations.sites import parse_sites
 from simulations.workers import start_worker_server
 
 cli = typer.Typer(
@@ -202,23 +202,6 @@ def demo_command(
 
     run_demo(out, seed=seed, workers=workers or os.cpu_count() or 1)
     _tell(out, as_json=as_json)
-
-
-def parse_sites(given: list[str]) -> dict[str, Path]:
-    """`NAME=STORE` pairs to a table.
-
-    Raises:
-        ConfigurationError: a pair has another form, or a name appears twice.
-    """
-    sites: dict[str, Path] = {}
-    for pair in given:
-        name, equals, folder = pair.partition("=")
-        if not (name and equals and folder):
-            raise ConfigurationError(f"--site {pair}: write NAME=STORE, e.g. --site north=stores/north")
-        if name in sites:
-            raise ConfigurationError(f"--site {name} appears twice; names must differ")
-        sites[name] = Path(folder)
-    return sites
 
 
 def _prepare_workers(workers: int | None) -> None:

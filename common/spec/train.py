@@ -43,8 +43,9 @@ class TrainSpec(Section):
     """Towers through `torch.compile`: worth its minute or two on long rounds; needs a C++ compiler."""
     vocabulary_rows: Literal["trained", "frozen"] = "trained"
     """`frozen`: what belongs to one word piece alone, its embedding and its bias, stays as it began."""
-    precision: Literal["auto", "bf16", "fp32"] = "bf16"
-    """`auto`: bf16 where hardware multiplies it, fp32 elsewhere: emulated, it takes four times as long."""
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """`auto`: bf16 where hardware multiplies it, fp32 elsewhere: emulated, it takes four times as long. Then
+    a run repeats to the bit on machines of one kind only; name one of the others where all must agree."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """`auto`: a CUDA GPU where there is one, the CPU elsewhere."""
     deterministic: bool = True

@@ -13,6 +13,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from common.errors import ConfigurationError
+from simulations.sites import parse_sites
+
 if TYPE_CHECKING:  # they import torch and flwr: seconds that no other command should wait
     from simulations.benchmarks.engine import EngineTimes
     from simulations.benchmarks.hub_memory import HubMemory
@@ -198,16 +201,43 @@ def training_command(
         Path | None,
         typer.Option(exists=True, file_okay=False, help="Folder with open_clip.  [default: pip installs it]"),
     ] = None,
+    site: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--site", metavar="NAME=STORE", help="Learn from these labelled stores as well; repeat."
+        ),
+    ] = None,
+    bank: Annotated[Path | None, typer.Option(help="Store of public reports, for the vocabulary.")] = None,
+    questions: Annotated[
+        Path | None, typer.Option(metavar="SPEC.toml", help="Whose [evaluation] asks about their images.")
+    ] = None,
+    auroc: Annotated[float, typer.Option(min=0.5, max=1, help="Mean zero-shot AUROC to reach.")] = 0.65,
+    learning_steps: Annotated[int, typer.Option(min=1, help="Steps to reach it in, of 64 pairs.")] = 300,
     as_json: AsJson = False,
 ) -> None:
     """Time local training against open_clip and plain transformers.
 
     The same two-tower model and made-up pairs for all, each in a fresh process, turn by turn: first in the
-    same settings, then each at its best, then one large batch in chunks.
+    same settings, then each at its best, then one large batch in chunks. With --site and --questions, also
+    how long each trains on real images until it answers.
     """
     from simulations.benchmarks.training import time_training
-    from simulations.benchmarks.training_parties import Shape
+    from simulations.benchmarks.training_learning import RealQuestions
+    from simulations.benchmarks.training_party import Shape
 
+    if (site is None) != (questions is None):
+        raise ConfigurationError("--site and --questions need each other: give both or neither")
+    real = (
+        None
+        if site is None or questions is None
+        else RealQuestions(
+            parse_sites(site),
+            bank=bank,
+            questions=questions,
+            auroc=auroc,
+            steps=learning_steps,
+        )
+    )
     speeds = time_training(
         shape=Shape(image_size=image_size, batch_size=batch_size),
         turns=turns,
@@ -216,6 +246,7 @@ def training_command(
         compiled=compiled,
         effective_batch=effective_batch,
         packages=packages,
+        real=real,
         on_stage=_say,
     )
     _tell(speeds.to_json(), training_table(speeds), as_json=as_json)
@@ -251,6 +282,11 @@ def training_table(speeds: TrainingSpeeds) -> Table:
         f"temperature's x {found['temperature_factor']:.2f}, {found['cpu_seconds']:.1f} CPU s"
         for name, found in speeds.chunk.items()
     ]
+    for name, lessons in (speeds.learning or {}).items():
+        until = (speeds.seconds_to_auroc or {})[name]
+        reached = "never" if until is None else f"{until:.0f} CPU s"
+        highest = max(lesson.mean_auroc for lesson in lessons)
+        lines.append(f"zero-shot AUROC {speeds.auroc}, {name}: {reached}; {highest:.3f} at its best")
     table.caption = "\n".join(lines)
     return table
 

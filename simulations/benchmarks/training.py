@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,7 +18,8 @@ from typing import Any
 
 from common.errors import ConfigurationError, PeerError, WithheldError
 from simulations.benchmarks.fresh import QUIET
-from simulations.benchmarks.training_parties import PARTIES, PartyName, Setting, Shape
+from simulations.benchmarks.training_learning import Lesson, RealQuestions, prepare_course, seconds_until
+from simulations.benchmarks.training_party import PARTIES, PartyName, Setting, Shape
 
 PROGRAM = "from simulations.benchmarks.training_process import main; main()"
 
@@ -61,6 +62,12 @@ class TrainingSpeeds:
     chunk: dict[str, dict[str, float]]
     """Party -> relative error of the encoders' gradient, factor on the temperature's, seconds of a step."""
     ratio_effective_batch: float
+    learning: dict[str, list[Lesson]] | None = None
+    """Party -> where it stood on real images, after so many steps; None where no store was given."""
+    auroc: float | None = None
+    """The mean zero-shot AUROC that was to be reached."""
+    seconds_to_auroc: dict[str, float | None] | None = None
+    """Party -> processor seconds of training until then; null if it never was."""
 
     def to_json(self) -> dict[str, object]:
         """As `--json` prints it."""
@@ -76,6 +83,7 @@ def time_training(
     compiled: bool = False,
     effective_batch: int = 512,
     packages: Path | None = None,
+    real: RealQuestions | None = None,
     on_stage: Callable[[str], None] = lambda _: None,
 ) -> TrainingSpeeds:
     """Measure all parties.
@@ -88,6 +96,7 @@ def time_training(
         compiled: whether all of them go through `torch.compile` where each is at its best.
         effective_batch: pairs whose gradient is found in chunks of `shape.batch_size`.
         packages: folder that holds open_clip; None installs it into a folder that is gone afterwards.
+        real: stores to learn from until questions are answered; None leaves that out.
         on_stage: told what is about to run.
 
     Raises:
@@ -113,6 +122,10 @@ def time_training(
         each = _race(PARTIES, shape, best, packages, folder, turns=turns, steps=steps)
         on_stage(f"a batch of {effective_batch} in chunks of {shape.batch_size}")
         chunk = _chunks(shape, replace(plain, chunks=effective_batch // shape.batch_size), packages, folder)
+        learning: dict[str, list[Lesson]] | None = None
+        if real is not None:
+            on_stage("until real images are told apart")
+            learning = _learn(real, best, packages, folder)
     return TrainingSpeeds(
         batch_size=shape.batch_size,
         threads=threads,
@@ -129,6 +142,11 @@ def time_training(
         effective_batch=effective_batch,
         chunk=chunk,
         ratio_effective_batch=chunk["open_clip"]["cpu_seconds"] / chunk["ours"]["cpu_seconds"],
+        learning=learning,
+        auroc=None if real is None else real.auroc,
+        seconds_to_auroc=None
+        if real is None or learning is None
+        else {name: seconds_until(lessons, real.auroc) for name, lessons in learning.items()},
     )
 
 
@@ -229,6 +247,22 @@ def _chunks(shape: Shape, setting: Setting, packages: Path, folder: Path) -> dic
     return found
 
 
+def _learn(real: RealQuestions, setting: Setting, packages: Path, folder: Path) -> dict[str, list[Lesson]]:
+    """Every party's course, one after the other."""
+    course, shape = prepare_course(folder / "project", real)
+    found: dict[str, list[Lesson]] = {}
+    for name in PARTIES:
+        with _party(name, shape, setting, packages, folder) as party:
+            said = party.ask(
+                project=str(course.project.resolve()),
+                stores={site: str(store.resolve()) for site, store in course.stores.items()},
+                steps=course.steps,
+                every=course.every,
+            )
+        found[name] = [Lesson(**lesson) for lesson in said]
+    return found
+
+
 @dataclass
 class _Running:
     """A party's process."""
@@ -238,7 +272,7 @@ class _Running:
     log: Path
     parameters: int = 0
 
-    def ask(self, **order: object) -> dict[str, Any]:
+    def ask(self, **order: object) -> Any:
         """Send an order and wait for the answer."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -251,8 +285,7 @@ class _Running:
         if not answer:
             said = self.log.read_text(errors="replace").strip().splitlines() or ["nothing"]
             raise WithheldError(f"the process of {self.name} ended: {said[-1]}")
-        found: dict[str, Any] = json.loads(answer)
-        return found
+        return json.loads(answer)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """One party of the training benchmark in a process of its own: it trains when it is told to on stdin.
 
-A line of JSON asks (`steps`, or `exactness`), a line of JSON answers; the first line is the order to build.
+A line of JSON asks (`steps`, `exactness` or a course), a line answers; the first is the order to build.
 """
 
 import contextlib
@@ -9,12 +9,25 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from simulations.benchmarks.fresh import peak_bytes
-from simulations.benchmarks.training_parties import Party, Setting, Shape, build_party
+from simulations.benchmarks.training_learning import Course, learn
+from simulations.benchmarks.training_parties import build_party
+from simulations.benchmarks.training_party import (
+    LEARNING_RATE,
+    Pairs,
+    Party,
+    PartyName,
+    Setting,
+    Shape,
+    made_up_pairs,
+)
 
 
 def main() -> None:
@@ -23,20 +36,33 @@ def main() -> None:
     with contextlib.redirect_stdout(sys.stderr):
         order = json.loads(sys.stdin.readline())
         sys.path[:0] = order["packages"]
-        party = build_party(order["party"], Shape(**order["shape"]), Setting(**order["setting"]))
+        shape, setting = Shape(**order["shape"]), Setting(**order["setting"])
+        party = build_party(order["party"], shape, setting)
+        pairs = made_up_pairs(shape, shape.batch_size * setting.chunks, whole_reports=not setting.at_best)
         parameters = sum(weight.numel() for weight in party.model.parameters())
         print(json.dumps({"parameters": parameters}), file=answers, flush=True)
         for line in sys.stdin:
-            asked = json.loads(line)
-            said = exactness(party) if "exactness" in asked else take(party, asked["steps"])
-            print(json.dumps(said), file=answers, flush=True)
+            print(
+                json.dumps(_answer(json.loads(line), order["party"], party, pairs)), file=answers, flush=True
+            )
 
 
-def take(party: Party, steps: int) -> dict[str, float]:
+def _answer(asked: dict[str, Any], name: PartyName, party: Party, pairs: Pairs) -> object:
+    if "exactness" in asked:
+        return exactness(party, pairs)
+    if "project" in asked:
+        stores = {site: Path(store) for site, store in asked["stores"].items()}
+        course = Course(Path(asked["project"]), stores, steps=asked["steps"], every=asked["every"])
+        lessons = learn(party, course, normalised=name != "ours", cpu_seconds=_cpu_seconds)
+        return [asdict(lesson) for lesson in lessons]
+    return take(party, pairs, asked["steps"])
+
+
+def take(party: Party, pairs: Pairs, steps: int) -> dict[str, float]:
     """Train for `steps` steps; what they took, and the largest resident set of the process so far."""
     wall, cpu = time.perf_counter(), _cpu_seconds()
     for _ in range(steps):
-        party.step()
+        party.step(pairs, LEARNING_RATE)
     return {
         "wall_seconds": time.perf_counter() - wall,
         "cpu_seconds": _cpu_seconds() - cpu,
@@ -44,11 +70,13 @@ def take(party: Party, steps: int) -> dict[str, float]:
     }
 
 
-def exactness(party: Party) -> dict[str, float]:
+def exactness(party: Party, pairs: Pairs) -> dict[str, float]:
     """How far the gradient of the chunks is from that of the whole batch: relative, in float32."""
     assert party.full_step is not None
     party.model.train()
-    chunked, whole = (_gradients(party, step) for step in (party.step, party.full_step))
+    full = party.full_step
+    chunked = _gradients(party, lambda: party.step(pairs, LEARNING_RATE))
+    whole = _gradients(party, lambda: full(pairs))
     scale, true_scale = chunked.pop(-1), whole.pop(-1)
     error = torch.stack([(a - b).square().sum() for a, b in zip(chunked, whole, strict=True)]).sum().sqrt()
     size = torch.stack([b.square().sum() for b in whole]).sum().sqrt()

@@ -7,13 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 import torch
+from tiny import SITES, settings, tiny_store
 from typer.testing import CliRunner
 
 from common.errors import ConfigurationError, PeerError
 from simulations.benchmarks.cli import bench, training_table
 from simulations.benchmarks.training import Race, Speed, TrainingSpeeds, install_open_clip, time_training
-from simulations.benchmarks.training_parties import LENGTHS, Setting, Shape, build_party, made_up_pairs
+from simulations.benchmarks.training_learning import (
+    Lesson,
+    RealQuestions,
+    learn,
+    prepare_course,
+    seconds_until,
+)
+from simulations.benchmarks.training_parties import build_party
+from simulations.benchmarks.training_party import LENGTHS, Pairs, Setting, Shape, made_up_pairs
 from simulations.benchmarks.training_process import exactness, take
 
 TINY = Shape(
@@ -28,6 +38,7 @@ TINY = Shape(
     embedding=8,
     batch_size=4,
 )
+PAIRS = made_up_pairs(TINY, 4, whole_reports=False)
 
 
 @pytest.mark.parametrize("name", ["ours", "transformers"])
@@ -35,7 +46,7 @@ TINY = Shape(
 def test_a_turn_trains_and_is_timed(name: Any, at_best: bool) -> None:
     party = build_party(name, TINY, Setting(at_best=at_best))
     before = [weight.detach().clone() for weight in party.model.parameters()]
-    said = take(party, 2)
+    said = take(party, PAIRS, 2)
     assert any(not torch.equal(old, new) for old, new in zip(before, party.model.parameters(), strict=True))
     assert said["cpu_seconds"] > 0
     assert said["wall_seconds"] > 0
@@ -44,28 +55,30 @@ def test_a_turn_trains_and_is_timed(name: Any, at_best: bool) -> None:
 
 def test_our_chunks_have_the_gradient_of_the_batch_and_a_scaled_temperature_would_show() -> None:
     party = build_party("ours", TINY, Setting(chunks=3))
-    said = exactness(party)
+    pairs = made_up_pairs(TINY, 12, whole_reports=True)
+    said = exactness(party, pairs)
     assert said["encoder_error"] < 1e-5
     assert said["temperature_factor"] == pytest.approx(1, abs=1e-4)
     tripled = party.log_scale.register_hook(lambda gradient: 3 * gradient)
 
-    def honest() -> None:
+    def honest(whole: Pairs) -> None:
         tripled.remove()
         assert party.full_step is not None
-        party.full_step()
+        party.full_step(whole)
 
-    said = exactness(replace(party, full_step=honest))
+    said = exactness(replace(party, full_step=honest), pairs)
     assert said["temperature_factor"] == pytest.approx(3, rel=1e-3)
 
 
 def test_all_parties_see_the_same_pairs_and_reports_have_the_lengths_that_are_stated() -> None:
     shape = replace(Shape(), image_size=8)
     first, again = (made_up_pairs(shape, 3000, whole_reports=False) for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
-    lengths = first[2].double()
+    assert torch.equal(first.images, again.images)
+    assert torch.equal(first.tokens, again.tokens)
+    lengths = first.lengths.double()
     for place, wanted in enumerate(LENGTHS[1:-1], start=1):
         assert lengths.quantile(place / 10).item() == pytest.approx(wanted, abs=3)
-    assert set(made_up_pairs(shape, 9, whole_reports=True)[2].tolist()) == {shape.max_tokens}
+    assert set(made_up_pairs(shape, 9, whole_reports=True).lengths.tolist()) == {shape.max_tokens}
 
 
 def test_a_ratio_is_the_median_over_turns_of_theirs_over_ours() -> None:
@@ -111,6 +124,51 @@ def test_the_table_says_which_goals_are_missed() -> None:
         "✗ ours / open_clip, each at its best = 1.40 (goal 1.5)",
         "batch 8 in chunks, ours: gradient off by 1e-07, temperature's x 1.00, 2.0 CPU s",
     ]
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> RealQuestions:
+    folder = tmp_path_factory.mktemp("real")
+    for seed, name in enumerate(SITES):
+        tiny_store(folder / name, seed=seed, rows=40)
+    (folder / "questions.toml").write_text(tomli_w.dumps(settings()))
+    stores = {name: folder / name for name in SITES}
+    return RealQuestions(stores, bank=None, questions=folder / "questions.toml", auroc=0.9, steps=3)
+
+
+@pytest.mark.parametrize("name", ["ours", "transformers"])
+def test_a_party_learns_from_stores_and_is_questioned_on_the_way(
+    name: Any, real: RealQuestions, tmp_path: Path
+) -> None:
+    course, shape = prepare_course(tmp_path / "project", real)
+    assert shape.image_size == 16
+    shape = replace(TINY, vocabulary=shape.vocabulary, max_tokens=shape.max_tokens)
+    party = build_party(name, shape, Setting(at_best=True))
+    clock = iter(range(100))
+    lessons = learn(
+        party, replace(course, every=2), normalised=name != "ours", cpu_seconds=lambda: float(next(clock))
+    )
+    assert [(lesson.steps, lesson.cpu_seconds) for lesson in lessons] == [(2, 1.0), (3, 2.0)]
+    assert all(0 <= lesson.mean_auroc <= 1 for lesson in lessons)
+
+
+def test_seconds_are_those_of_the_first_time_a_level_is_met() -> None:
+    course = [Lesson(1, 5.0, 0.5), Lesson(2, 9.0, 0.8), Lesson(3, 14.0, 0.7)]
+    assert [seconds_until(course, level) for level in (0.4, 0.6, 0.8, 0.9)] == [5.0, 9.0, 9.0, None]
+
+
+def test_questions_that_ask_nothing_are_refused(real: RealQuestions, tmp_path: Path) -> None:
+    path = tmp_path / "silent.toml"
+    path.write_text(tomli_w.dumps(settings(evaluation__zero_shot=[])))
+    with pytest.raises(ConfigurationError, match=r"silent\.toml asks no question"):
+        prepare_course(tmp_path / "project", replace(real, questions=path))
+
+
+@pytest.mark.parametrize("words", [["--site", "a=b"], ["--questions", "spec.toml"]])
+def test_stores_and_questions_need_each_other(words: list[str]) -> None:
+    done = CliRunner().invoke(bench, ["training", *words])
+    assert isinstance(done.exception, ConfigurationError)
+    assert "give both or neither" in str(done.exception)
 
 
 @pytest.mark.slow
