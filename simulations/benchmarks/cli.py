@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +29,8 @@ ENGINE_GOAL = 5.0
 """Ray's seconds over ours, at least."""
 SAME_SETTINGS_GOAL, EACH_BEST_GOAL = 1.0, 1.5
 """Our pairs per processor second over open_clip's, at least."""
+MFU_GOAL = 0.45
+"""Share of a GPU's peak, at least (an H200)."""
 GROWTH_GOAL = 1.10
 """Hub peak with the most sites over that with the fewest, at most."""
 MODELS_GOAL = 2.5
@@ -197,6 +200,15 @@ def training_command(
     compiled: Annotated[
         bool, typer.Option("--compile", help="torch.compile for all, at their best.")
     ] = False,
+    float32: Annotated[
+        bool, typer.Option("--float32", help="At their best, none computes in bfloat16.")
+    ] = False,
+    mfu: Annotated[
+        bool, typer.Option("--mfu", help="Only the share of a CUDA GPU that our ViT-B/16 step uses.")
+    ] = False,
+    peak_tflops: Annotated[
+        float | None, typer.Option(min=1, help="The GPU's peak in bfloat16, where it is not known.")
+    ] = None,
     packages: Annotated[
         Path | None,
         typer.Option(exists=True, file_okay=False, help="Folder with open_clip.  [default: pip installs it]"),
@@ -225,6 +237,9 @@ def training_command(
     from simulations.benchmarks.training_learning import RealQuestions
     from simulations.benchmarks.training_party import Shape
 
+    if mfu:
+        _tell_utilisation(batch_size=batch_size, compiled=compiled, peak_tflops=peak_tflops, as_json=as_json)
+        return
     if (site is None) != (questions is None):
         raise ConfigurationError("--site and --questions need each other: give both or neither")
     real = (
@@ -244,12 +259,36 @@ def training_command(
         steps=steps,
         threads=threads,
         compiled=compiled,
+        precision="fp32" if float32 else "auto",
         effective_batch=effective_batch,
         packages=packages,
         real=real,
         on_stage=_say,
     )
     _tell(speeds.to_json(), training_table(speeds), as_json=as_json)
+
+
+def _tell_utilisation(*, batch_size: int, compiled: bool, peak_tflops: float | None, as_json: bool) -> None:
+    import torch
+
+    from simulations.benchmarks.training_flops import VIT_B_BERT_BASE, measure_utilisation, peak_of
+
+    if not torch.cuda.is_available():
+        raise ConfigurationError("--mfu needs a CUDA GPU, and this machine offers none")
+    device = torch.device("cuda")
+    peak = peak_of(torch.cuda.get_device_name(device)) if peak_tflops is None else peak_tflops * 1e12
+    shape = replace(VIT_B_BERT_BASE, batch_size=batch_size)
+    used = measure_utilisation(shape, device=device, peak_flops=peak, compiled=compiled)
+    table = Table(title=f"{used.device}, ViT-B/16 and BERT-base, batch {batch_size}")
+    for column in ("pairs/s", "GFLOP a pair", "peak TFLOP/s", f"used (goal {MFU_GOAL:.0%})"):
+        table.add_column(column, justify="right")
+    table.add_row(
+        f"{used.pairs_per_second:.0f}",
+        f"{used.flops_per_pair / 1e9:.1f}",
+        f"{used.peak_flops / 1e12:.0f}",
+        f"{_sign(used.share >= MFU_GOAL)} {used.share:.1%}",
+    )
+    _tell(used.to_json(), table, as_json=as_json)
 
 
 def training_table(speeds: TrainingSpeeds) -> Table:
@@ -274,7 +313,11 @@ def training_table(speeds: TrainingSpeeds) -> Table:
         f"{_sign(ratio >= goal)} ours / open_clip, {words} = {ratio:.2f} (goal {goal:.1f})"
         for words, ratio, goal in (
             ("same settings", speeds.ratio_same_settings, SAME_SETTINGS_GOAL),
-            ("each at its best", speeds.ratio_each_best, EACH_BEST_GOAL),
+            (
+                f"each at its best in {'bfloat16' if speeds.bfloat16 else 'float32'}",
+                speeds.ratio_each_best,
+                EACH_BEST_GOAL,
+            ),
         )
     ]
     lines += [

@@ -10,13 +10,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import torch
 
 from common.errors import ConfigurationError, PeerError, WithheldError
+from common.training.device import multiplies_bfloat16
 from simulations.benchmarks.fresh import QUIET
 from simulations.benchmarks.training_learning import Lesson, RealQuestions, prepare_course, seconds_until
 from simulations.benchmarks.training_party import PARTIES, PartyName, Setting, Shape
@@ -47,6 +50,8 @@ class TrainingSpeeds:
     batch_size: int
     threads: int
     turns: int
+    bfloat16: bool
+    """Whether each at its best computes in it; float32 otherwise."""
     load: float
     """Of the machine when it began: processes that ran or waited."""
     same_settings: dict[str, Speed]
@@ -81,6 +86,7 @@ def time_training(
     steps: int = 1,
     threads: int = 1,
     compiled: bool = False,
+    precision: Literal["auto", "fp32"] = "auto",
     effective_batch: int = 512,
     packages: Path | None = None,
     real: RealQuestions | None = None,
@@ -94,6 +100,7 @@ def time_training(
         steps: in a turn.
         threads: of each party.
         compiled: whether all of them go through `torch.compile` where each is at its best.
+        precision: of all of them at their best; `auto`: bfloat16 where the hardware multiplies it.
         effective_batch: pairs whose gradient is found in chunks of `shape.batch_size`.
         packages: folder that holds open_clip; None installs it into a folder that is gone afterwards.
         real: stores to learn from until questions are answered; None leaves that out.
@@ -115,7 +122,7 @@ def time_training(
             on_stage("installing open_clip beside this project")
             packages = install_open_clip(folder / "packages")
         plain = Setting(threads=threads)
-        best = replace(plain, at_best=True, compiled=compiled)
+        best = replace(plain, at_best=True, compiled=compiled, precision=precision)
         on_stage("same settings")
         same = _race(PARTIES, shape, plain, packages, folder, turns=turns, steps=steps)
         on_stage("each at its best")
@@ -130,6 +137,7 @@ def time_training(
         batch_size=shape.batch_size,
         threads=threads,
         turns=turns,
+        bfloat16=precision == "auto" and multiplies_bfloat16(torch.device("cpu")),
         load=load,
         same_settings=same.speeds,
         each_best=each.speeds,
@@ -170,8 +178,6 @@ def install_open_clip(folder: Path) -> Path:
         ConfigurationError: no torchvision is known for this torch.
         PeerError: the package index cannot be reached, or does not have it.
     """
-    import torch
-
     version = ".".join(torch.__version__.split(".")[:2])
     if version not in TORCHVISION:
         raise ConfigurationError(f"bench training knows no torchvision for torch {version}; use torch 2.13")

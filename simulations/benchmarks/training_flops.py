@@ -104,7 +104,9 @@ def measure_utilisation(
     steps: int = 20,
     warm_up: int = 5,
 ) -> Utilisation:
-    """Time our whole step, optimiser included, on whole images and full reports in bfloat16 where there is.
+    """Time our whole step, optimiser included, on whole images and full reports, in bfloat16 where there is.
+
+    Algorithms need not repeat to the bit, as with `train.deterministic = false`.
 
     Args:
         shape: of the model and the batch.
@@ -114,7 +116,7 @@ def measure_utilisation(
         steps: that are timed.
         warm_up: that are not.
     """
-    party = our_party(shape, Setting(compiled=compiled), device, precision="auto")
+    party = our_party(shape, Setting(compiled=compiled, precision="auto"), device)
     pairs = made_up_pairs(shape, shape.batch_size, whole_reports=True)
     seconds = _timed(lambda: party.step(pairs, LEARNING_RATE), device, steps=steps, warm_up=warm_up) / steps
     flops = forward_flops(shape) * (1 + BACKWARD) / shape.batch_size

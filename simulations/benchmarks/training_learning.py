@@ -86,7 +86,7 @@ def prepare_course(folder: Path, real: RealQuestions) -> tuple[Course, Shape]:
     if not asked.evaluation.zero_shot:
         raise ConfigurationError(f"{real.questions.name} asks no question: add [[evaluation.zero_shot]]")
     shape = replace(LEARNING_SHAPE, image_size=asked.model.image_size)
-    spec = our_spec(shape, Setting(at_best=True))
+    spec = our_spec(shape, Setting(at_best=True, precision="auto"))
     data = spec.data.model_copy(
         update={"images": asked.data.images, "sentence_share": asked.data.sentence_share}
     )

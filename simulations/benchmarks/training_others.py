@@ -54,7 +54,7 @@ def open_clip_party(shape: Shape, setting: Setting) -> Party:
         output_dict=True,
     )
     optimizer = _open_clip_optimizer(model)
-    low = setting.at_best and multiplies_bfloat16(torch.device("cpu"))
+    low = setting.precision == "auto" and multiplies_bfloat16(torch.device("cpu"))
     args = Namespace(
         device="cpu",
         precision="amp_bf16" if low else "fp32",
@@ -177,7 +177,7 @@ def transformers_party(shape: Shape, setting: Setting) -> Party:
         model.parameters(), lr=LEARNING_RATE, betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True
     )
     trained = torch.compile(model) if setting.compiled else model
-    low = setting.at_best and multiplies_bfloat16(torch.device("cpu"))
+    low = setting.precision == "auto" and multiplies_bfloat16(torch.device("cpu"))
 
     def read(tokens: Tensor, lengths: Tensor) -> dict[str, Tensor]:
         texts = _ended(tokens, lengths, shape, width=int(lengths.max()))

@@ -25,7 +25,6 @@ from simulations.benchmarks.training_party import (
     Shape,
 )
 
-
 CPU = torch.device("cpu")
 
 
@@ -40,7 +39,7 @@ def our_party(shape: Shape, setting: Setting, device: torch.device = CPU) -> Par
 
     def backward(pairs: Pairs, chunk_rows: int | None) -> None:
         optimizer.zero_grad(set_to_none=True)
-        batch = _our_batch(pairs)
+        batch = our_batch(pairs)
         if setting.at_best:
             kept = visible_patches(spec, len(batch), PATCH_DROPOUT, chance)
             batch = replace(batch, kept_patches=kept)
@@ -75,7 +74,8 @@ def our_party(shape: Shape, setting: Setting, device: torch.device = CPU) -> Par
     )
 
 
-def _our_batch(pairs: Pairs) -> Batch:
+def our_batch(pairs: Pairs) -> Batch:
+    """The pairs as a batch of ours: grey, reports cut to the longest."""
     tokens, mask = _masked(pairs.tokens, pairs.lengths)
     there = torch.ones(len(tokens), dtype=torch.bool)
     return Batch(
@@ -125,7 +125,7 @@ def our_spec(shape: Shape, setting: Setting) -> Spec:
                 "local_steps": 1,
                 "learning_rate": LEARNING_RATE,
                 "weight_decay": WEIGHT_DECAY,
-                "precision": "auto" if setting.at_best else "fp32",
+                "precision": setting.precision,
                 "text_buckets": TEXT_BUCKETS if setting.at_best else 1,
                 "compile": setting.compiled,
                 "threads": setting.threads,

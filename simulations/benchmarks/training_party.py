@@ -46,8 +46,10 @@ class Setting:
     """How a party trains."""
 
     at_best: bool = False
-    """Half of the patches dropped, the precision that suits the processor, reports as long as they are, as
-    far as the party offers it; else whole images, float32 and reports that fill T."""
+    """Half of the patches dropped and reports as long as they are, as far as the party offers it; else whole
+    images and reports that fill T."""
+    precision: Literal["auto", "fp32"] = "fp32"
+    """`auto`: bfloat16 where the hardware multiplies it."""
     compiled: bool = False
     threads: int = 1
     chunks: int = 1

@@ -10,11 +10,14 @@ import pytest
 import tomli_w
 import torch
 from tiny import SITES, settings, tiny_store
+from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
 from common.errors import ConfigurationError, PeerError
+from common.model.vlp import build_model
 from simulations.benchmarks.cli import bench, training_table
 from simulations.benchmarks.training import Race, Speed, TrainingSpeeds, install_open_clip, time_training
+from simulations.benchmarks.training_flops import forward_flops, measure_utilisation, peak_of
 from simulations.benchmarks.training_learning import (
     Lesson,
     RealQuestions,
@@ -22,6 +25,7 @@ from simulations.benchmarks.training_learning import (
     prepare_course,
     seconds_until,
 )
+from simulations.benchmarks.training_ours import our_batch, our_spec
 from simulations.benchmarks.training_parties import build_party
 from simulations.benchmarks.training_party import LENGTHS, Pairs, Setting, Shape, made_up_pairs
 from simulations.benchmarks.training_process import exactness, take
@@ -44,7 +48,7 @@ PAIRS = made_up_pairs(TINY, 4, whole_reports=False)
 @pytest.mark.parametrize("name", ["ours", "transformers"])
 @pytest.mark.parametrize("at_best", [False, True])
 def test_a_turn_trains_and_is_timed(name: Any, at_best: bool) -> None:
-    party = build_party(name, TINY, Setting(at_best=at_best))
+    party = build_party(name, TINY, Setting(at_best=at_best, precision="auto"))
     before = [weight.detach().clone() for weight in party.model.parameters()]
     said = take(party, PAIRS, 2)
     assert any(not torch.equal(old, new) for old, new in zip(before, party.model.parameters(), strict=True))
@@ -117,12 +121,20 @@ def test_the_table_says_which_goals_are_missed() -> None:
     speeds = {name: Speed(1000, 10.0, 5.0, 1 << 20) for name in ("ours", "open_clip", "transformers")}
     chunk = {"ours": {"encoder_error": 1e-7, "temperature_factor": 1.0, "cpu_seconds": 2.0}}
     found = TrainingSpeeds(
-        4, 1, 2, 0.5, speeds, speeds, 1.1, 1.4, 1.2, 1.2, 1.0, 1.0, 8, chunk, ratio_effective_batch=1.0
+        *(4, 1, 2, True, 0.5, speeds, speeds),
+        *(1.1, 1.4, 1.2, 1.2, 1.0, 1.0, 8),
+        chunk,
+        ratio_effective_batch=1.0,
+        learning={"ours": [Lesson(25, 3.2, 0.6), Lesson(50, 6.0, 0.7)], "open_clip": [Lesson(25, 5.0, 0.5)]},
+        auroc=0.65,
+        seconds_to_auroc={"ours": 6.0, "open_clip": None},
     )
     assert str(training_table(found).caption).splitlines() == [
         "✓ ours / open_clip, same settings = 1.10 (goal 1.0)",
-        "✗ ours / open_clip, each at its best = 1.40 (goal 1.5)",
+        "✗ ours / open_clip, each at its best in bfloat16 = 1.40 (goal 1.5)",
         "batch 8 in chunks, ours: gradient off by 1e-07, temperature's x 1.00, 2.0 CPU s",
+        "zero-shot AUROC 0.65, ours: 6 CPU s; 0.700 at its best",
+        "zero-shot AUROC 0.65, open_clip: never; 0.500 at its best",
     ]
 
 
@@ -162,6 +174,33 @@ def test_questions_that_ask_nothing_are_refused(real: RealQuestions, tmp_path: P
     path.write_text(tomli_w.dumps(settings(evaluation__zero_shot=[])))
     with pytest.raises(ConfigurationError, match=r"silent\.toml asks no question"):
         prepare_course(tmp_path / "project", replace(real, questions=path))
+
+
+@pytest.mark.parametrize("width", [{"image_width": 16}, {"image_width": 32, "image_depth": 2}])
+def test_operations_are_counted_as_torch_counts_them(width: dict[str, int]) -> None:
+    shape = replace(TINY, **width, patch_pixels=4)
+    spec = our_spec(shape, Setting())
+    model = build_model(spec, shape.vocabulary)
+    pairs = made_up_pairs(shape, shape.batch_size, whole_reports=True)
+    batch = our_batch(pairs)
+    with FlopCounterMode(display=False) as counter, torch.autocast("cpu", dtype=torch.bfloat16):
+        model.losses(batch)
+    assert counter.get_total_flops() == forward_flops(shape)
+
+
+def test_the_share_of_a_peak_is_what_the_rate_makes_of_it() -> None:
+    used = measure_utilisation(TINY, device=torch.device("cpu"), peak_flops=1e12, steps=2, warm_up=1)
+    assert used.share == pytest.approx(used.pairs_per_second * used.flops_per_pair / 1e12)
+    assert used.flops_per_pair == 3 * forward_flops(TINY) / TINY.batch_size
+    assert peak_of("NVIDIA H100 PCIe") < peak_of("NVIDIA H100 80GB HBM3") == peak_of("NVIDIA H200")
+    with pytest.raises(ConfigurationError, match="--peak-tflops"):
+        peak_of("NVIDIA Somewhat 1")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_utilisation_without_a_gpu_is_refused() -> None:
+    done = CliRunner().invoke(bench, ["training", "--mfu"])
+    assert isinstance(done.exception, ConfigurationError)
 
 
 @pytest.mark.parametrize("words", [["--site", "a=b"], ["--questions", "spec.toml"]])
