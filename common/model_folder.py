@@ -51,13 +51,15 @@ def _whole_model(project: Project, weights: Vector) -> Weights:
 
 
 def _model_config(project: Project) -> dict[str, object]:
-    model = project.spec.model.model_copy(update={"adaptation": None})
-    without_adapters = project.spec.model_copy(update={"model": model})
+    model = project.spec.model
+    if not model.prompted:  # adapters are merged; prompts are read as long as the model is
+        model = model.model_copy(update={"adaptation": None})
+    spec = project.spec.model_copy(update={"model": model})
     return {
         "architectures": [ARCHITECTURE],
         "dtype": "float32",
         "model_type": MODEL_TYPE,
-        "spec": without_adapters.model_dump(mode="json"),
+        "spec": spec.model_dump(mode="json"),
         "vocabulary_size": project.tokenizer.vocabulary_size,
         "towers": {name: tower.to_json() for name, tower in project.towers.items()},
     }

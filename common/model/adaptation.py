@@ -1,6 +1,7 @@
-"""Low-rank adapters: the towers stay as they are, and only small additions to them are trained and exchanged.
+"""The towers stay as they are, and only small additions to them are trained and exchanged.
 
-Source: Hu et al. 2022, arXiv:2106.09685, by way of `peft`.
+Low-rank adapters (Hu et al. 2022, arXiv:2106.09685) by way of `peft`, or the prompts of
+`common.model.prompts`.
 """
 
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from common.model.prompts import PROMPTS
 from common.model.vlp import VLPModel
 from common.seeds import derive_seed
 from common.spec.run import Spec
@@ -17,12 +19,18 @@ BASE, ADAPTER = ".base_layer.", ".lora_"
 
 
 def adapt(model: VLPModel, spec: Spec) -> None:
-    """Freeze the towers that `spec` adapts, if any, and put adapters into their linear layers.
+    """Freeze the towers that `spec` adapts, if any, all but their prompts or the adapters put into them.
 
-    What the model says does not change: an adapter starts as zero. Its weights are a function of `spec.seed`.
+    Adapters do not change what the model says, for they start as zero. Their weights are a function of
+    `spec.seed`.
     """
     adaptation = spec.model.adaptation
     if adaptation is None:
+        return
+    if adaptation.kind == "prompt":
+        for name in adaptation.towers:
+            for path, weight in model.get_submodule(name).named_parameters():
+                weight.requires_grad_(path == PROMPTS)
         return
     from peft import LoraConfig, inject_adapter_in_model  # seconds to import, and few runs need it
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from common.model.prompts import mask_with_prompts, prompts_of, with_prompts
 from common.spec.model import ImageEncoderSpec, TextEncoderSpec
 
 FLAT_IMAGE_VARIANCE = 1e-4
@@ -109,9 +110,11 @@ class VisionTransformer(nn.Module):
             cut = cut.gather(1, keep[..., None].expand(-1, -1, cut.shape[-1]))
             positions = positions[keep]
         x = self.patch(cut) + positions
+        seen = x.shape[1]
+        x = with_prompts(x, prompts_of(self))
         for block in self.blocks:
             x = block(x)
-        x = self.norm(x)
+        x = self.norm(x[:, :seen])
         return Tokens(x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device), x.mean(dim=1))
 
 
@@ -215,9 +218,11 @@ class TextTransformer(nn.Module):
         real = mask[..., None]
         x = self.enter_norm(self.embedding(tokens) + self.positions[: tokens.shape[1]]) * real
         x = x + F.gelu(self.neighbours(x.transpose(1, 2)).transpose(1, 2)) * real
+        prompts = prompts_of(self)
+        x, visible = with_prompts(x, prompts), mask_with_prompts(mask, prompts)
         for block in self.blocks:
-            x = block(x, mask)
-        x = self.norm(x)
+            x = block(x, visible)
+        x = self.norm(x[:, : tokens.shape[1]])
         return Tokens(x, mask, (x * real).sum(dim=1) / real.sum(dim=1).clamp(min=1))
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from common.errors import ConfigurationError
 from common.model.encoders import Tokens, paint_over
+from common.model.prompts import mask_with_prompts, prompted, prompts_of
 from common.spec.model import ModelSpec
 from common.text.tokenizer import ReportTokenizer
 
@@ -111,8 +112,12 @@ class PretrainedImage(nn.Module):
         if keep is not None:
             pixels = paint_over(pixels, keep, self.patch_pixels)
         options = {"interpolate_pos_encoding": True} if self.interpolates else {}
-        said = self.model(pixel_values=pixels, **options)
+        prompts = prompts_of(self)
+        with prompted(self.model, prompts):
+            said = self.model(pixel_values=pixels, **options)
         last: Tensor = said.last_hidden_state
+        if prompts is not None:
+            last = last[:, : -len(prompts)]
         pooled = getattr(said, "pooler_output", None)
         if last.ndim == 4:
             last = last.flatten(2).transpose(1, 2)
@@ -163,7 +168,11 @@ class PretrainedText(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tokens:
         """Encode (B, T) word-piece ids; `mask` (B, T) is False on padding."""
-        x: Tensor = self.model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
+        prompts = prompts_of(self)
+        visible = mask_with_prompts(mask, prompts).long()
+        with prompted(self.model, prompts):
+            x: Tensor = self.model(input_ids=tokens, attention_mask=visible).last_hidden_state
+        x = x[:, : tokens.shape[1]]
         return Tokens(x, mask, x[:, 0])
 
 

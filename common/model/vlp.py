@@ -17,6 +17,7 @@ from common.data.batch import Batch
 from common.model.encoders import ResNet, TextTransformer, Tokens, VisionTransformer
 from common.model.fusion import Fusion
 from common.model.pretrained import Architecture, PretrainedImage, PretrainedText
+from common.model.prompts import embeddings_of, give_prompts
 from common.model.tabular import TabularEncoder
 from common.objectives.base import Loss, Objective, Reference, View, Views
 from common.objectives.registry import Sizes, build_objectives
@@ -71,6 +72,9 @@ class VLPModel(nn.Module):
             self.metadata_projection = nn.Linear(
                 spec.model.metadata.width, spec.model.embedding_width, bias=False
             )
+        for name in spec.model.prompted:
+            assert spec.model.adaptation is not None
+            _give_prompts(self.get_submodule(name), spec.model.adaptation.prompt_tokens)
         self._remembered: tuple[VLPModel, ...] = ()
         self.weights = {name: getattr(spec.objectives, name).weight for name in spec.objectives.names}
 
@@ -267,6 +271,17 @@ def build_text_encoder(
     if architecture is not None:
         return PretrainedText(architecture, spec, vocabulary_size)
     return TextTransformer(spec.text, vocabulary_size)
+
+
+def _give_prompts(tower: nn.Module, count: int) -> None:
+    """Prompts as wide as what the tower's layers are fed with."""
+    if isinstance(tower, PretrainedImage):
+        embeddings_of(tower.model)
+    if isinstance(tower, PretrainedText):
+        give_prompts(tower, count, tower.embedding.embedding_dim)
+        return
+    assert isinstance(tower, VisionTransformer | TextTransformer | PretrainedImage)
+    give_prompts(tower, count, tower.width)
 
 
 def project(projection: nn.Linear, pooled: Tensor) -> Tensor:

@@ -83,12 +83,17 @@ class FusionSpec(Section):
 
 
 class AdaptationSpec(Section):
-    """Low-rank adapters (LoRA): the towers named are frozen, and only adapters and heads are exchanged."""
+    """The towers named are frozen; only small additions to them, and the heads, are trained and exchanged."""
 
     towers: Annotated[tuple[Literal["image", "text"], ...], Field(min_length=1)] = ("image", "text")
+    kind: Literal["lora", "prompt"] = "lora"
+    """Low-rank adapters in every linear layer, or learned tokens that stand behind a tower's own."""
     rank: PositiveInt = 8
+    """Of adapters."""
     alpha: PositiveInt = 16
-    """The addition is scaled by alpha / rank."""
+    """An adapter's addition is scaled by alpha / rank."""
+    prompt_tokens: PositiveInt = 8
+    """Learned tokens of each tower."""
 
     @model_validator(mode="after")
     def _once(self) -> Self:
@@ -110,6 +115,21 @@ class ModelSpec(Section):
     """Absent: the towers meet in the shared space only."""
     adaptation: AdaptationSpec | None = None
     """Absent: every weight is trained and exchanged."""
+
+    @property
+    def prompted(self) -> tuple[str, ...]:
+        """Towers that have learned prompts."""
+        adapted = self.adaptation
+        return adapted.towers if adapted is not None and adapted.kind == "prompt" else ()
+
+    @model_validator(mode="after")
+    def _prompts_a_transformer(self) -> Self:
+        if "image" in self.prompted and self.image.encoder == "resnet":
+            raise ValueError(
+                "model.adaptation.kind = 'prompt' needs towers of tokens: write model.image.encoder = 'vit', "
+                'or leave "image" out of model.adaptation.towers'
+            )
+        return self
 
     @model_validator(mode="after")
     def _divides(self) -> Self:

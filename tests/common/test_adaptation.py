@@ -58,6 +58,64 @@ def test_adapters_and_heads_alone_are_exchanged_and_all_else_stays(
         assert torch.equal(weight, model.state_dict()[name]), name
 
 
+@pytest.fixture(scope="module")
+def prompted(tmp_path_factory: pytest.TempPathFactory, bank: Store) -> Project:
+    spec = tiny_spec(model__adaptation={"kind": "prompt", "prompt_tokens": 3})
+    return create_project(tmp_path_factory.mktemp("prompted") / "project", spec, sites=[*SITES], bank=bank)
+
+
+def test_prompts_and_heads_alone_are_exchanged_and_all_else_stays(
+    prompted: Project, project: Project, corpus: Corpus, anchors: Corpus
+) -> None:
+    model = prompted.fresh_model()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    plain = project.fresh_model().state_dict()
+    assert {name for name in before if name not in plain} == {"image.prompts", "text.prompts"}
+    assert all(torch.equal(before[name], weight) for name, weight in plain.items()), "the towers start alike"
+    batches = Batches(prompted.spec, prompted.tokenizer, corpus, anchors, "east")
+    train(model, batches, prompted.spec, first_step=0, steps=3, total_steps=9)
+    sent = set(prompted.layout.names)
+    towers = {name for name in sent if name.startswith(("image.", "text."))}
+    assert towers == {"image.prompts", "text.prompts"}
+    for name, weight in model.state_dict().items():
+        assert torch.equal(weight, before[name]) == (name not in sent), name
+
+
+def test_prompts_are_read_whatever_stands_before_them_and_never_handed_out(prompted: Project) -> None:
+    model = prompted.fresh_model().eval()
+    tokens, mask = prompted.tokenizer.encode(["opacity on the left", "clear"], max_tokens=24)
+    images, keep = torch.rand(2, 1, 16, 16), torch.tensor([[0, 3], [1, 2]])
+    with torch.no_grad():
+        for block in (*model.image.blocks, *model.text.blocks):
+            torch.nn.init.normal_(block.out.weight)
+        seen, read = model.image(images, keep), model.text(tokens, mask)
+        assert seen.x.shape[:2] == seen.mask.shape == (2, 2)
+        assert read.x.shape[:2] == read.mask.shape == tokens.shape
+        padded = model.text(torch.nn.functional.pad(tokens, (0, 2)), torch.nn.functional.pad(mask, (0, 2)))
+        torch.testing.assert_close(padded.pooled, read.pooled)
+        for tower in (model.image, model.text):
+            tower.prompts.add_(torch.randn(tower.prompts.shape))
+        assert not torch.allclose(model.image(images, keep).pooled, seen.pooled)
+        assert not torch.allclose(model.text(tokens, mask).pooled, read.pooled)
+
+
+def test_an_export_keeps_its_prompts(prompted: Project, tmp_path: Path) -> None:
+    import common.export  # noqa: F401 - registers the model
+
+    transformers = pytest.importorskip("transformers")
+    model = prompted.fresh_model().eval()
+    write_model(tmp_path / "export", prompted, prompted.layout.flatten(weights_of(model)))
+    loaded: Any = transformers.AutoModel.from_pretrained(tmp_path / "export", local_files_only=True).eval()
+    images = torch.rand(2, 1, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.get_image_features(images), model.embed_images(images))
+
+
+def test_a_resnet_has_no_tokens_to_prompt() -> None:
+    with pytest.raises(ConfigurationError, match="needs towers of tokens"):
+        tiny_spec(model__adaptation={"kind": "prompt"}, model__image__encoder="resnet")
+
+
 def test_an_export_needs_no_adapters(
     adapted: Project, corpus: Corpus, anchors: Corpus, tmp_path: Path
 ) -> None:

@@ -260,3 +260,30 @@ def test_a_folder_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path, dam
     with pytest.raises(ConfigurationError) as caught:
         project_with(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["vit", "dinov2", "clip"])
+def test_prompts_steer_a_tower_and_nothing_else_of_it_is_exchanged(tmp_path: Path, name: str) -> None:
+    save_image_tower(tmp_path / "image", name)
+    save_text_tower(tmp_path / "text")
+    project = project_with(tmp_path, name, model__adaptation={"kind": "prompt", "prompt_tokens": 3})
+    sent = {place for place in project.layout.names if place.startswith(("image.", "text."))}
+    assert sent == {"image.prompts", "text.prompts"}
+    model = project.fresh_model().eval()
+    images, (tokens, mask) = torch.rand(2, 1, 16, 16), project.tokenizer.encode(["left", "on"], max_tokens=8)
+    with torch.no_grad():
+        before = model.image(images), model.text(tokens, mask)
+        assert before[0].x.shape[1] == (16 // model.image.patch_pixels) ** 2
+        assert before[1].x.shape[:2] == tokens.shape
+        for tower in (model.image, model.text):
+            tower.prompts.copy_(3 * torch.randn(tower.prompts.shape))
+        after = model.image(images), model.text(tokens, mask)
+    assert not any(torch.allclose(one.pooled, other.pooled) for one, other in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("name", ["resnet", "convnext"])
+def test_a_folder_without_tokens_takes_no_prompts(tmp_path: Path, name: str) -> None:
+    save_image_tower(tmp_path / "image", name)
+    save_text_tower(tmp_path / "text")
+    with pytest.raises(ConfigurationError, match="needs towers of tokens"):
+        project_with(tmp_path, name, model__adaptation={"kind": "prompt"}).fresh_model()
