@@ -90,7 +90,7 @@ class Scratch:
     def _full(self) -> ConfigurationError:
         return ConfigurationError(
             f"the disk of {self._folder} is full: reports are kept there while a store is made; make room "
-            "for about twice their size and ingest again"
+            "for about three times their size and ingest again"
         )
 
 
