@@ -13,6 +13,7 @@ from client.round import (
     answer,
     charged,
     check_instruction,
+    introduce,
     open_site,
     receive_model,
     train_locally,
@@ -31,8 +32,7 @@ app = ClientApp()
 def hello(message: Message, context: Context) -> Message:
     """Say who this is and which project it approved."""
     with withhold_details():
-        site = open_site(context.node_config)
-        who = ConfigRecord({"site": site.name, "project": site.project.digest})
+        who = ConfigRecord({**introduce(context.node_config)})
         return Message(RecordDict({"hello": who}), reply_to=message)
 
 

@@ -14,6 +14,7 @@ from client.ingest_cli import ingest_command
 from client.join_cli import init, join
 from client.ledger_cli import ledger
 from client.options import HOME, Home, JsonOutput, StoreFolder
+from client.project_cli import project
 from client.roster_cli import identity, roster
 from client.wording import count, listed
 from common.imaging.preparation import Preparation
@@ -27,6 +28,7 @@ cli = typer.Typer(
 )
 cli.add_typer(ledger, name="ledger")
 cli.add_typer(roster, name="roster")
+cli.add_typer(project, name="project")
 cli.command("identity")(identity)
 cli.command("init")(init)
 cli.command("join")(join)

@@ -5,15 +5,17 @@ Shapes: N coordinates of the model.
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from client.approvals import Approvals, NodeConfig, project_of
 from client.home import ROUNDS, Home
 from client.ingest.quality import require_quality
 from client.protection import Protection, Receipt, protect
@@ -31,9 +33,6 @@ from common.training.trainer import TrainingRecord, train, validate
 from common.update import FIXED_POINT, Vector, digest_weights, pack, quantise, sum_names
 
 log = logging.getLogger("fedvlp")
-
-NodeConfig = Mapping[str, str | int | float | bool]
-
 
 TRAINING_STATE = "training-state.safetensors"
 """In the site's home: see `train.save_every_steps`."""
@@ -69,9 +68,10 @@ def open_site(node: NodeConfig) -> Site:
     """The hospital that this node's own configuration describes; opened once per process.
 
     Args:
-        node: `site` (name), `store` and `project` (folders), `bank` (folder; needed when the project has
-            anchors), `ledger` (folder; needed under privacy), `home` (folder; needed with secure
-            aggregation), `require-secure-aggregation` (true: no project without it).
+        node: `site` (name), `store` (folder), `bank` (folder; needed when the project has anchors), `ledger`
+            (folder; needed under privacy), `home` (folder; what was approved there is obeyed), `project`
+            (folder; only where no home has joined a consortium, as in simulation),
+            `require-secure-aggregation` (true: no project without it).
 
     Raises:
         ConfigurationError: a setting is missing, or the project does not name this site.
@@ -79,20 +79,38 @@ def open_site(node: NodeConfig) -> Site:
             `[data.quality]`.
         IntegrityError: project, store or bank differ from their digests.
         PolicyError: the site asks for secure aggregation and the project has none, or its roster is not the
-            approved one.
+            approved one; or no project is approved, or it was revoked, or has expired.
     """
-    missing = [key for key in ("site", "store", "project") if not node.get(key)]
+    missing = [key for key in ("site", "store") if not node.get(key)]
     if missing:
         raise ConfigurationError(
             f"node configuration lacks {', '.join(missing)}; set it with --node-config",
             outward="node configuration incomplete",
         )
-    folders = [str(node.get(key, "")) for key in ("store", "project", "bank", "ledger")]
-    site = _open_site(str(node["site"]), *folders)
+    project = str(project_of(node, now=datetime.now(UTC)))
+    site = _open_site(
+        str(node["site"]),
+        str(node["store"]),
+        project,
+        *(str(node.get(key, "")) for key in ("bank", "ledger")),
+    )
     if node.get("home"):
         site = replace(site, state=Path(str(node["home"])) / TRAINING_STATE)
     rounds = _secure_rounds(site.name, site.project, node)
     return site if rounds is None else replace(site, secure_rounds=rounds)
+
+
+def introduce(node: NodeConfig) -> dict[str, str | bytes]:
+    """What this hospital tells a hub that asks: its name, and the project that it approved.
+
+    A site of a consortium hands in its last statement, a revocation too; it opens no store for that.
+    """
+    home = Home(Path(str(node["home"]))) if node.get("home") else None
+    if home is None or not home.joined:
+        site = open_site(node)
+        return {"site": site.name, "project": site.project.digest}
+    said = Approvals(home).statements()
+    return {"site": home.name, "statement": said[-1].to_bytes() if said else b""}
 
 
 def _secure_rounds(name: str, project: Project, node: NodeConfig) -> SecureRounds | None:

@@ -1,6 +1,5 @@
 """What a hospital says of a project bundle: it approves, or it revokes; signed, numbered, dated."""
 
-from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 from pydantic import PositiveInt
@@ -9,7 +8,11 @@ from common.signed import Hex32, Moment, Signed, SiteName
 
 
 class Statement(Signed):
-    """Bound to a bundle, a site and a place in the order of what the site says: it cannot be replayed."""
+    """Bound to a bundle, a site and a place in the order of what the site says: it cannot be replayed.
+
+    A site obeys one bundle at a time, so its last statement says all: an approval puts its bundle in the
+    place of the one before, a revocation leaves none.
+    """
 
     KIND: ClassVar[str] = "approval"
 
@@ -22,16 +25,7 @@ class Statement(Signed):
     """One more than that of the site's statement before, whatever bundle that was about."""
     made: Moment
 
-
-def in_force(statements: Iterable[Statement]) -> str | None:
-    """Digest of the bundle that a site obeys after these statements, in order; None for none.
-
-    The last approval counts, until the same bundle is revoked.
-    """
-    current: str | None = None
-    for statement in statements:
-        if statement.decision == "approve":
-            current = statement.bundle
-        elif statement.bundle == current:
-            current = None
-    return current
+    @property
+    def in_force(self) -> str | None:
+        """Digest of the bundle that the site obeys if this is its last statement."""
+        return self.bundle if self.decision == "approve" else None

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from common.project import open_project
 from common.terminal import progress
+from server.approvals import open_approved
 from server.checkpoint import save_checkpoint
 from server.cohort import LATECOMER_SECONDS, Roster
 from server.evaluation import Evaluator
@@ -25,10 +25,10 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Gather, instruct, collect, advance, keep, judge, write down; then conclude."""
     settings = RunSettings.from_config(context.run_config)
-    project = open_project(settings.project)
+    project, approvers = open_approved(settings)
     state, history = start_or_resume(settings, project)
     evaluator = Evaluator(project, settings.evaluation_stores)
-    roster = Roster(grid, project)
+    roster = Roster(grid, project, approvers)
     ledgers = LedgerHeads(settings.out)
     started = datetime.now(UTC)
     rounds = project.spec.federation.rounds
@@ -38,7 +38,7 @@ def main(grid: Grid, context: Context) -> None:
         while state.round < rounds:
             watch = Stopwatch()
             patience = 0.0 if history.rounds else LATECOMER_SECONDS
-            cohort = roster.gather(patience_seconds=patience)
+            cohort = roster.gather(patience_seconds=patience, doubted=history.refused_last())
 
             instruction = instruct(project, state, ledgers)
             collected = collect(grid, cohort, instruction, project, ledgers)

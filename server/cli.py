@@ -8,12 +8,11 @@ from pydantic import ValidationError
 
 from common.errors import ConfigurationError, InputRefusedError
 from common.model_folder import write_model
-from common.project import create_project, open_project
-from common.roster import Member, make_roster, read_roster
-from common.spec.run import read_spec
-from common.store import Store
+from common.project import open_project
+from common.roster import Member, make_roster
 from common.terminal import run_command
 from server.checkpoint import load_last_checkpoint
+from server.project_cli import project
 from server.provision_cli import admit, init, members, remove, renew
 from server.report.page import write_report
 
@@ -22,38 +21,11 @@ cli = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="The hub of the federation. It sees models and sums, never a patient's row.",
 )
-project = typer.Typer(no_args_is_help=True, help="Projects: what hospitals approve and obey.")
 cli.add_typer(project, name="project")
 for command in (init, admit, remove, renew, members):
     cli.command()(command)
 
 RunFolder = Annotated[Path, typer.Argument(help="The --out folder of a run.")]
-
-
-@project.command("create")
-def create(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC.toml", help="The run spec.")],
-    site: Annotated[list[str], typer.Option(help="A hospital that may take part; repeat for each.")],
-    out: Annotated[Path, typer.Option(help="Folder of the project.")],
-    bank: Annotated[Path | None, typer.Option(help="Store of the public bank.")] = None,
-    roster: Annotated[
-        Path | None, typer.Option(help="The signed roster; needed with secure aggregation.")
-    ] = None,
-) -> None:
-    """Train the vocabulary on public text and write the project that goes to every site."""
-    made = create_project(
-        out,
-        read_spec(spec),
-        sites=site,
-        bank=None if bank is None else Store(bank),
-        roster=None if roster is None else read_roster(roster),
-    )
-    typer.echo(
-        f"project {made.manifest.name} for {len(made.manifest.sites)} sites, "
-        f"{made.layout.num_coordinates:,} parameters, {made.tokenizer.vocabulary_size:,} word pieces, "
-        f"in {out}"
-    )
-    typer.echo(f"digest {made.digest}")
 
 
 @cli.command("roster")

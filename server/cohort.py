@@ -2,8 +2,9 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
@@ -14,6 +15,8 @@ from common.project import Project
 
 LATECOMER_SECONDS = 30.0
 """How long the first round waits for the last sites once the quorum is there."""
+ASK_AGAIN_SECONDS = 15.0
+"""How long a site that does not approve is left in peace before it is asked again."""
 SHORTEST_POLL, LONGEST_POLL = 0.002, 0.5
 
 LONGEST_REASON = 200
@@ -35,6 +38,35 @@ class Reply:
     error: str | None
 
 
+class Approvers(Protocol):
+    """Who may be asked in a run."""
+
+    @property
+    def ask(self) -> bool:
+        """Whether sites are asked what they approve."""
+
+    def current(self) -> Collection[str]:
+        """Sites that approve at this moment."""
+
+    def hear(self, site: str, said: bytes) -> None:
+        """Take what the node named `site` answered, in the encoding of a statement."""
+
+
+@dataclass(frozen=True)
+class Everyone:
+    """All sites of a project that nobody had to sign, as in simulation."""
+
+    project: Project
+    ask: bool = False
+
+    def current(self) -> Collection[str]:
+        """The project's sites."""
+        return self.project.manifest.sites
+
+    def hear(self, site: str, said: bytes) -> None:
+        """Nothing is asked for, and nothing kept."""
+
+
 class Roster:
     """Finds the project's sites among the connected nodes.
 
@@ -42,16 +74,19 @@ class Roster:
     nodes are asked once and remembered.
     """
 
-    def __init__(self, grid: Grid, project: Project) -> None:
+    def __init__(self, grid: Grid, project: Project, approvers: Approvers | None = None) -> None:
         self._grid = grid
         self._project = project
+        self._approvers = Everyone(project) if approvers is None else approvers
         self._names: dict[int, str] = {}
+        self._asked_at: dict[int, float] = {}
 
-    def gather(self, *, patience_seconds: float) -> Cohort:
-        """The project's sites that are connected; waits for all of them, or at least for the quorum.
+    def gather(self, *, patience_seconds: float, doubted: Collection[str] = ()) -> Cohort:
+        """The project's sites that are connected and approve; waits for all, or at least for the quorum.
 
         Args:
             patience_seconds: how long to wait for the rest once the quorum is there.
+            doubted: sites to ask anew what they approve, such as those that refused in the round before.
 
         Raises:
             PeerError: fewer sites than the quorum, even after federation.reply_timeout_seconds.
@@ -59,16 +94,18 @@ class Roster:
         federation = self._project.spec.federation
         wanted = set(self._project.manifest.sites)
         started, poll = time.monotonic(), SHORTEST_POLL
+        self._ask_for_approval(self._connected(wanted), doubted)
         while True:
-            found = self._connected(wanted)
+            connected = self._connected(wanted)
+            found = self._approving(connected)
             waited = time.monotonic() - started
             enough = len(found) >= federation.min_sites
             if len(found) == len(wanted) or (enough and waited >= patience_seconds):
                 return dict(sorted(found.items()))
             if not enough and waited >= federation.reply_timeout_seconds:
                 raise PeerError(
-                    f"{len(found)} of {len(wanted)} sites are connected, federation.min_sites = "
-                    f"{federation.min_sites}; bring up {', '.join(sorted(wanted - set(found)))} and resume"
+                    f"{len(connected)} of {len(wanted)} sites are connected, federation.min_sites = "
+                    f"{federation.min_sites}; {_wanting(wanted, connected, found)} and resume"
                 )
             time.sleep(poll)
             poll = min(2 * poll, LONGEST_POLL)
@@ -81,15 +118,53 @@ class Roster:
         present = {node.node_id for node in nodes}
         return {name: node for node, name in self._names.items() if node in present and name in wanted}
 
+    def _approving(self, connected: Mapping[str, int]) -> dict[str, int]:
+        """Those of `connected` who approve; the others are asked, though not without a pause."""
+        approving = self._approvers.current()
+        now = time.monotonic()
+        others = {
+            name: node
+            for name, node in connected.items()
+            if name not in approving
+            and now - self._asked_at.get(node, -ASK_AGAIN_SECONDS) >= ASK_AGAIN_SECONDS
+        }
+        if others:
+            self._ask_for_approval(others, others)
+            approving = self._approvers.current()
+        return {name: node for name, node in connected.items() if name in approving}
+
+    def _ask_for_approval(self, connected: Mapping[str, int], names: Collection[str]) -> None:
+        """Ask these sites what they approve."""
+        asked = {node: name for name, node in connected.items() if name in names and self._approvers.ask}
+        for node, said in self._hello(list(asked)).items():
+            statement = said.get("statement")
+            if isinstance(statement, bytes) and statement:
+                self._approvers.hear(asked[node], statement)
+        self._asked_at |= dict.fromkeys(asked, time.monotonic())
+
     def _ask(self, nodes: list[int]) -> dict[int, str]:
         """Node id -> the name it gives; a node that does not answer properly stays unknown."""
+        answers = self._hello(nodes)
+        return {
+            node: str(said["site"]) for node, said in answers.items() if isinstance(said.get("site"), str)
+        }
+
+    def _hello(self, nodes: list[int]) -> dict[int, ConfigRecord]:
+        """Node id -> its answer to "hello"."""
         messages = {str(node): Message(RecordDict(), node, HELLO) for node in nodes}
-        names = {}
+        answers = {}
         for reply in exchange(self._grid, messages, timeout_seconds=LATECOMER_SECONDS):
             said = None if reply.message is None else reply.message.content.get("hello")
-            if isinstance(said, ConfigRecord) and isinstance(said.get("site"), str):
-                names[int(reply.site)] = str(said["site"])
-        return names
+            if isinstance(said, ConfigRecord):
+                answers[int(reply.site)] = said
+        return answers
+
+
+def _wanting(wanted: Collection[str], connected: Collection[str], found: Collection[str]) -> str:
+    """What must happen before there are enough sites."""
+    away, silent = sorted({*wanted} - {*connected}), sorted({*connected} - {*found})
+    todo = [f"bring up {', '.join(away)}"] if away else []
+    return ", ".join([*todo, *([f"have {', '.join(silent)} approve the project"] if silent else [])])
 
 
 def exchange(

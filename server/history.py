@@ -90,6 +90,11 @@ class History:
         lines = [record.model_dump_json() + "\n" for record in self.rounds]
         write_whole(self._path, "".join(lines).encode())
 
+    def refused_last(self) -> tuple[str, ...]:
+        """Sites that refused in the last round."""
+        last = self.rounds[-1:]
+        return tuple(site.name for record in last for site in record.sites if site.status == "refused")
+
     def seconds(self) -> PhaseSeconds:
         """Sums over all rounds."""
         return PhaseSeconds(

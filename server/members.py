@@ -30,6 +30,8 @@ class Membership(BaseModel):
     admitted: Moment
     removed: Moment | None
     """A removed hospital never comes back under the same keys."""
+    former_keys: tuple[str, ...] = ()
+    """Public keys under which a hospital of this name was removed before."""
 
     @property
     def name(self) -> str:
@@ -59,8 +61,12 @@ class Members:
         with self.home.locked():
             self._require_new_keys(request)
             kit = self._kit(request, password=password, roster=roster, now=now)
-            if self.find(request.site) is None:
-                self._write(Membership(format=1, request=request, admitted=now, removed=None))
+            before = self.find(request.site)
+            if before is None or before.removed is not None:
+                former = () if before is None else (*before.former_keys, *_keys(before.request))
+                self._write(
+                    Membership(format=1, request=request, admitted=now, removed=None, former_keys=former)
+                )
             return kit
 
     def renew(self, name: str, *, password: bytes | None, roster: Roster | None, now: datetime) -> Kit:
@@ -113,17 +119,18 @@ class Members:
                 yield found
 
     def _require_new_keys(self, request: JoinRequest) -> None:
-        asked = (request.identity, request.node_key)
+        asked = _keys(request)
         for member in self.all():
-            held = (member.request.identity, member.request.node_key)
+            held = _keys(member.request)
             if member.name == request.site and member.removed is None:
                 if held == asked:
                     continue
                 raise PolicyError(
                     f"{member.name} is a member with other keys; if the hospital lost them, remove it first"
                 )
-            if set(held) & set(asked):
-                was = f"belongs to {member.name}" if member.removed is None else "was removed"
+            if {*held, *member.former_keys} & {*asked}:
+                belongs = member.removed is None and {*held} & {*asked}
+                was = f"belongs to {member.name}" if belongs else "was removed"
                 raise PolicyError(
                     f"a key of this request {was}; the hospital makes new ones with `fedvlp-site init` in an "
                     "empty home"
@@ -151,3 +158,7 @@ class Members:
     def _write(self, member: Membership) -> None:
         text = member.model_dump_json(indent=2, exclude_unset=True).encode() + b"\n"
         write_whole(self.home.folder / MEMBERS / f"{member.name}.json", text)
+
+
+def _keys(request: JoinRequest) -> tuple[str, str]:
+    return request.identity, request.node_key

@@ -45,6 +45,8 @@ class RunSettings:
     """Site -> a store whose held-out rows the hub may read, as in simulation; may be empty."""
     resume: bool
     engine: Engine
+    hub: Path | None = None
+    """Home of the consortium, whose members must have approved the project; None in simulation."""
 
     @property
     def checkpoints(self) -> Path:
@@ -61,6 +63,7 @@ class RunSettings:
             ),
             "resume": self.resume,
             "engine": self.engine,
+            "hub": "" if self.hub is None else str(self.hub),
         }
 
     @classmethod
@@ -83,6 +86,7 @@ class RunSettings:
             evaluation_stores={name: Path(path) for name, path in (pair.split("=", 1) for pair in listed)},
             resume=bool(config.get("resume", False)),
             engine=cast(Engine, str(config.get("engine", "deployment"))),
+            hub=Path(str(config["hub"])) if config.get("hub") else None,
         )
 
 

@@ -215,6 +215,12 @@ def test_a_removed_site_stays_out_until_it_has_new_keys(say: Say, operator: str)
     assert [member["removed"] is not None for member in listed["members"]] == [True]
     assert say("fedvlp-site", "init", "north", "--home", "fresh")[0] == 0
     assert say("fedvlp-server", "admit", "north.request.json", "--home", "hub")[0] == 0
+    for name in ("north", "south"):
+        old = Home(Path("north")).request("north", now=NOW).model_copy(update={"site": name})
+        with pytest.raises(PolicyError):
+            Members(HubHome(Path("hub"))).admit(
+                old.signed_by(Home(Path("north")).identity()), password=None, roster=None, now=NOW
+            )
 
 
 def test_nobody_takes_a_member_s_name_or_key(say: Say, operator: str) -> None:

@@ -1,0 +1,100 @@
+"""A run of a consortium, in one process: hospitals take part while they approve, and no longer."""
+
+import json
+from pathlib import Path
+
+import pytest
+from consortium_samples import found
+from flwr.app import Context, RecordDict
+from tiny import SITES, tiny_spec
+
+from client.app import app
+from common.errors import IntegrityError, PeerError
+from common.project import Project, create_project
+from common.store import Store
+from server import cohort
+from server.app import app as server_app
+from server.members import Members
+from server.run import RunSettings
+from simulations.grid import HUB, RUN_ID, InProcessGrid
+
+
+def run(grid: InProcessGrid, settings: RunSettings) -> None:
+    context = Context(
+        run_id=RUN_ID,
+        node_id=HUB,
+        node_config={},
+        state=RecordDict(),
+        run_config={**settings.to_config()},
+    )
+    server_app(grid, context)
+
+
+@pytest.fixture
+def hurried(tmp_path: Path, bank: Store) -> Project:
+    spec = tiny_spec(federation__reply_timeout_seconds=0.5)
+    return create_project(tmp_path / "unsigned", spec, sites=[*SITES], bank=bank)
+
+
+def statuses(out: Path) -> list[dict[str, str]]:
+    lines = (out / "rounds.jsonl").read_text().splitlines()
+    return [{site["name"]: site["status"] for site in json.loads(line)["sites"]} for line in lines]
+
+
+def test_a_round_asks_those_who_approve_and_waits_for_a_quorum_of_them(
+    tmp_path: Path, hurried: Project, stores: dict[str, Store], bank: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cohort, "ASK_AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr("server.app.LATECOMER_SECONDS", 0.0)
+    chest = found(tmp_path)
+    bundle = chest.bundle(hurried)
+    folder = bundle.project.folder
+    settings = RunSettings(folder, tmp_path / "out", {}, False, "inprocess", hub=chest.hub.folder)
+    grid = InProcessGrid({site: chest.node(site, stores, bank) for site in SITES}, client_app=app)
+
+    chest.approvals("east").approve(folder, now=chest.founded)
+    with pytest.raises(PeerError, match="have north, west approve the project"):
+        run(grid, settings)
+    chest.approvals("north").approve(folder, now=chest.founded)
+    run(grid, settings)
+    assert statuses(settings.out) == [{"east": "ok", "north": "ok"}] * 3
+    assert chest.box.approvers(bundle.digest) == ("east", "north")
+
+
+def test_a_site_that_revoked_is_refused_once_and_then_no_longer_asked(
+    tmp_path: Path, hurried: Project, stores: dict[str, Store], bank: Store
+) -> None:
+    chest = found(tmp_path)
+    bundle = chest.bundle(hurried)
+    folder = bundle.project.folder
+    for site in SITES:
+        approvals = chest.approvals(site)
+        chest.box.receive(approvals.approve(folder, now=chest.founded)[1], now=chest.founded)
+    chest.approvals("west").revoke(now=chest.founded)  # the hub does not know
+    settings = RunSettings(folder, tmp_path / "out", {}, False, "inprocess", hub=chest.hub.folder)
+    grid = InProcessGrid({site: chest.node(site, stores, bank) for site in SITES}, client_app=app)
+    run(grid, settings)
+    first, *others = statuses(settings.out)
+    assert first == {"east": "ok", "north": "ok", "west": "refused"}
+    assert others == [{"east": "ok", "north": "ok"}] * 2
+    assert chest.box.approvers(bundle.digest) == ("east", "north")
+
+
+def test_a_removed_site_is_no_longer_asked_and_a_changed_bundle_does_not_run(
+    tmp_path: Path, hurried: Project, stores: dict[str, Store], bank: Store
+) -> None:
+    chest = found(tmp_path)
+    folder = chest.bundle(hurried).project.folder
+    for site in SITES:
+        approvals = chest.approvals(site)
+        chest.box.receive(approvals.approve(folder, now=chest.founded)[1], now=chest.founded)
+    Members(chest.hub).remove("west", now=chest.founded)
+    settings = RunSettings(folder, tmp_path / "out", {}, False, "inprocess", hub=chest.hub.folder)
+    grid = InProcessGrid({site: chest.node(site, stores, bank) for site in SITES}, client_app=app)
+    run(grid, settings)
+    assert statuses(settings.out) == [{"east": "ok", "north": "ok"}] * 3
+
+    (folder / "app.fab").write_bytes(b"other")
+    again = RunSettings(folder, tmp_path / "again", {}, False, "inprocess", hub=chest.hub.folder)
+    with pytest.raises(IntegrityError, match=r"app\.fab differs"):
+        run(grid, again)
