@@ -45,8 +45,8 @@ class Explanation(BaseModel):
     epsilon: float | None
     """What the project may spend of each patient here; None without privacy."""
     delta: float | None
-    runs: tuple[str, ...]
-    """The code, packages and image, by digest."""
+    runs: dict[str, str]
+    """Code, packages and image -> digest."""
     warnings: tuple[str, ...]
     compared_with: int | None
     """The version approved before; None if none ever was."""
@@ -72,11 +72,7 @@ def explain(bundle: Bundle, *, site: str, before: Bundle | None) -> Explanation:
         protection=_protection(project),
         epsilon=manifest.epsilon.get(site),
         delta=manifest.delta,
-        runs=(
-            f"code {manifest.fab}",
-            f"packages {manifest.lock}",
-            f"image {manifest.image or 'not pinned'}",
-        ),
+        runs={"code": manifest.fab, "packages": manifest.lock, "image": manifest.image or "not pinned"},
         warnings=_warnings(bundle, site),
         compared_with=None if before is None else before.manifest.version,
         changes=() if before is None else _changes(before, bundle),

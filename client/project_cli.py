@@ -1,18 +1,24 @@
 """`fedvlp-site project`: look at what the operator proposes, approve it by its hash, or take that back."""
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from client.join_cli import HOME, Home
-from common.errors import PolicyError
+from client.options import HOME, Home, JsonOutput
+from common.errors import ConfigurationError, PolicyError
 
 if TYPE_CHECKING:
     from client.approvals import Approvals
     from client.explanation import Explanation
     from common.approval import Statement
+
+PAGE_COLUMNS = 100
+"""Of a page that goes to no terminal."""
+DIGITS = 12
+"""Of a digest, that a person compares; the operator's signature covers all of it."""
 
 project = typer.Typer(no_args_is_help=True, help="What may run here: one approved bundle, or nothing.")
 
@@ -26,7 +32,7 @@ StatementFile = Annotated[
 def show(
     bundle: BundleFolder,
     home: Home = HOME,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: JsonOutput = False,
 ) -> None:
     """Say in plain words what would be trained, what would leave, and what changed since the last one."""
     explained = _explain(_approvals(home), bundle)
@@ -52,9 +58,15 @@ def approve(
     approvals = _approvals(home)
     explained = _explain(approvals, bundle)
     if hash_ is None:
+        if not sys.stdin.isatty():
+            raise ConfigurationError(
+                "there is no terminal to ask on: give --hash with what `fedvlp-site project show` printed"
+            )
         _print(explained)
-        typer.confirm(f"approve bundle {explained.bundle[:12]} for {explained.site}?", abort=True, err=True)
-    elif len(hash_) < 12 or not explained.bundle.startswith(hash_.lower()):
+        typer.confirm(
+            f"approve bundle {explained.bundle[:DIGITS]} for {explained.site}?", abort=True, err=True
+        )
+    elif len(hash_) < DIGITS or not explained.bundle.startswith(hash_.lower()):
         raise PolicyError(
             f"{bundle} has the hash {explained.bundle}, not {hash_}; look at it again with "
             "`fedvlp-site project show`"
@@ -72,7 +84,7 @@ def revoke(out: StatementFile = None, home: Home = HOME) -> None:
     """Take the approval back: the next message is refused, and nothing runs here until another approval."""
     statement = _approvals(home).revoke(now=datetime.now(UTC))
     path = _hand_out(statement, f"{statement.site}.revoked", out)
-    typer.echo(f"bundle {statement.bundle[:12]} is revoked at {statement.site}; statement in {path}")
+    typer.echo(f"bundle {statement.bundle[:DIGITS]} is revoked at {statement.site}; statement in {path}")
 
 
 @project.command("status")
@@ -115,13 +127,14 @@ def _print(explained: "Explanation") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=False)
-    width = None if console.is_terminal else 100
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0), width=width)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PAGE_COLUMNS)
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for title, lines in _rows(explained):
-        table.add_row(title, "\n".join(lines))
+        table.add_row(title, "\n".join(lines if len(lines) == 1 else [f"- {line}" for line in lines]))
     console.print(table)
 
 
@@ -145,7 +158,7 @@ def _rows(explained: "Explanation") -> list[tuple[str, tuple[str, ...]]]:
         ("leaves", explained.leaves),
         ("protected by", explained.protection),
         ("may spend", (budget,)),
-        ("runs", explained.runs),
+        ("runs", tuple(f"{what} {digest[:DIGITS]}" for what, digest in explained.runs.items())),
         ("mind", explained.warnings or ("nothing",)),
         ("changed", changed),
     ]

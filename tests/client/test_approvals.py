@@ -301,6 +301,9 @@ def test_a_bundle_goes_from_the_operator_to_a_site_and_its_approval_back(
     assert len(first["warnings"]) == 3
     code, said = say("fedvlp-site", "project", "approve", "one", "--hash", "0" * 64, "--home", "east")
     assert (code, said.count("\n")) == (4, 1)
+    code, said = say("fedvlp-site", "project", "approve", "one", "--home", "east")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "--hash" in said
     digest = first["bundle"][:16]
     code, said = say("fedvlp-site", "project", "approve", "one", "--hash", digest, "--home", "east")
     assert code == 0, said

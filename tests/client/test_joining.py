@@ -14,6 +14,8 @@ import pytest
 from conftest import Say
 
 from client.home import Home
+from common.approval import Statement
+from common.bundle import BundleManifest
 from common.errors import ConfigurationError, IntegrityError, PolicyError
 from common.joining import JoinRequest, Kit
 from common.signed import read_signed
@@ -326,3 +328,16 @@ def test_a_kit_that_the_first_version_made_is_read_and_trusted_by_this_one() -> 
     kit = read_signed(KIT_OF_FORMAT_1, Kit)
     kit.require_valid(now=kit.issued + timedelta(days=30))
     assert (kit.site, kit.hub, kit.operator) == ("north", "hub.example.org:443", OPERATOR_OF_FIXTURE)
+
+
+def test_what_the_first_version_signed_is_read_and_trusted_by_this_one() -> None:
+    """All three are of one consortium; a file that a later version cannot read ends every approval."""
+    fixtures = KIT_OF_FORMAT_1.parent
+    request = read_signed(fixtures / "request-format-1.json", JoinRequest)
+    request.require_valid(now=request.made)
+    bundle = read_signed(fixtures / "bundle-format-1.json", BundleManifest)
+    bundle.require_signature(bundle.operator, signer="its operator")
+    bundle.require_in_time(bundle.created + timedelta(days=29))
+    approval = read_signed(fixtures / "approval-format-1.json", Statement)
+    approval.require_signature(request.identity, signer="east")
+    assert approval.in_force == bundle.digest()
