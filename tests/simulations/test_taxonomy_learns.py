@@ -29,7 +29,7 @@ def learn(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("learn")
     store, bank = tiny_store(folder / "east", rows=200), tiny_store(folder / "bank", seed=9, rows=20)
 
-    def run(objectives: dict[str, Any], steps: int = STEPS) -> tuple[VLPModel, Batch]:
+    def run(objectives: dict[str, Any], steps: int = STEPS, **changes: Any) -> tuple[VLPModel, Batch]:
         width = {"width": 32, "heads": 4}
         spec = taxonomy_spec(
             objectives,
@@ -40,6 +40,7 @@ def learn(tmp_path_factory: pytest.TempPathFactory) -> Any:
             model__image={"encoder": "vit", "depth": 2, "patch_pixels": 4, **width},
             model__text={"depth": 1, "max_tokens": 24, "vocabulary_size": 512, **width},
             train__learning_rate=3e-3,
+            **changes,
         )
         project = create_project(folder / spec.digest()[:12], spec, sites=[*SITES], bank=bank)
         reading = reading_of(spec)
@@ -76,6 +77,11 @@ def is_left(batch: Batch) -> np.ndarray[Any, Any]:
 )
 def test_contrast_tells_left_from_right_by_words_alone(learn: Any, objectives: dict[str, Any]) -> None:
     model, batch = learn(objectives)
+    assert side_auroc(model, batch) > 0.9
+
+
+def side_auroc(model: VLPModel, batch: Batch) -> float:
+    """How well "left" and "right" in words tell the sides of images."""
     truth = is_left(batch)
     left = next(row for row in range(len(batch)) if truth[row] == 1)
     right = next(row for row in range(len(batch)) if truth[row] == 0)
@@ -84,7 +90,23 @@ def test_contrast_tells_left_from_right_by_words_alone(learn: Any, objectives: d
         texts = model.embed_texts(batch.tokens[[left, right]], batch.token_mask[[left, right]])
     scores = (images @ (texts[0] - texts[1])).numpy()
     sided = truth >= 0
-    assert roc_auc_score(truth[sided], scores[sided]) > 0.9
+    return float(roc_auc_score(truth[sided], scores[sided]))
+
+
+def test_flips_that_turn_the_words_keep_the_sides_apart_and_others_do_not(
+    learn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest, batch = learn({"global_contrastive": {}}, data__flip_share=0.5)
+    assert side_auroc(honest, batch) > 0.9
+    mirror = Batches._mirror
+
+    def turn_images_alone(self: Batches, *given: Any) -> Any:
+        images, _ = mirror(self, *given)
+        return images, given[3]
+
+    monkeypatch.setattr(Batches, "_mirror", turn_images_alone)
+    naive, batch = learn({"global_contrastive": {}}, data__flip_share=0.5, seed=8)
+    assert 0.2 < side_auroc(naive, batch) < 0.8
 
 
 def test_matching_tells_true_pairs_from_shuffled_ones(learn: Any) -> None:
