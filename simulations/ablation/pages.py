@@ -6,6 +6,7 @@ OUT/ablation.md, ablation.csv, ablation.json, ablation.svg
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -16,12 +17,14 @@ from rich.table import Table
 
 from common.evaluation.metrics import Estimate
 from common.files import write_whole
+from server.report.wording import counted
 from simulations.ablation.plan import AblationPlan
 from simulations.ablation.verdict import VariantVerdict
 
 INK, MUTED, GRID = "#1f2933", "#5b6770", "#e3e7eb"
 COLOURS = {"better": "#0b5cad", "worse": "#b84a00", "no difference shown": "#5b6770"}
-ROW, LEFT, WIDTH, TOP, GAP = 24, 350, 900, 64, 24
+ROW, TOP, GAP, LETTER, PLOT = 24, 64, 16, 7.2, 520
+"""Pixels: of a row, above the first, between things, of a letter, and the width of the differences."""
 
 
 def write_pages(out: Path, plan: AblationPlan, verdicts: Sequence[VariantVerdict]) -> None:
@@ -75,8 +78,8 @@ def markdown(plan: AblationPlan, verdicts: Sequence[VariantVerdict]) -> str:
     lines = [
         f"# {plan.base}: variants against `{plan.reference}`",
         "",
-        f"Zero-shot AUROC on held-out patients, the mean over {len(verdicts[0].tasks)} questions and "
-        f"{len(plan.seeds)} seeds; 95 % intervals over patients and seeds together. A difference is that to "
+        f"Zero-shot AUROC on held-out patients, the mean over {_asked(plan, verdicts)}; "
+        "95 % intervals over patients and seeds together. A difference is that to "
         f"`{plan.reference}` with the same seeds and patients. Rank: how likely a right report ranks above a "
         "wrong one, the mean over hospitals and both directions. 0.5 is chance for both.",
         "",
@@ -124,61 +127,75 @@ def chart(plan: AblationPlan, verdicts: Sequence[VariantVerdict]) -> str:
         (one for one in verdicts if one.name != plan.reference), key=lambda one: -one.difference.value
     )
     reference = next(one for one in verdicts if one.name == plan.reference)
-    offsets = {one.name: [a - b for a, b in zip(one.by_seed, reference.by_seed, strict=True)] for one in rows}
-    ends = [end for one in rows for end in (one.difference.low, one.difference.high, *offsets[one.name])]
-    reach = max(0.02, max((abs(end) for end in ends), default=0.0)) * 1.08
-    place = _Scale(reach)
-    height = TOP + ROW * len(rows) + 44
+    seeds = {one.name: [a - b for a, b in zip(one.by_seed, reference.by_seed, strict=True)] for one in rows}
+    ends = [end for one in rows for end in (one.difference.low, one.difference.high, *seeds[one.name])]
+    place = _Scale(
+        [end for end in (0.0, *ends) if math.isfinite(end)], longest=max(map(_letters, rows), default=0)
+    )
+    bottom = TOP + ROW * len(rows)
     drawn = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
-        f'viewBox="0 0 {WIDTH} {height}" font-family="system-ui, sans-serif" font-size="13" fill="{INK}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {place.width:.0f} {bottom + 44}" '
+        f'width="{place.width:.0f}" font-family="system-ui, sans-serif" font-size="13" fill="{INK}">',
         f"<title>{escape(plan.base)}: differences in zero-shot AUROC</title>",
-        f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
+        '<rect width="100%" height="100%" fill="white"/>',
         f'<text x="16" y="26" font-size="15" font-weight="600">Zero-shot AUROC: difference from '
         f"“{escape(reference.about)}” ({reference.mean_auroc.value:.3f})</text>",
-        f'<text x="16" y="46" fill="{MUTED}">mean of {len(reference.tasks)} questions and {len(plan.seeds)} '
-        "seeds; bar: 95 % interval over patients and seeds; small dots: the seeds</text>",
+        f'<text x="16" y="46" fill="{MUTED}">mean of {_asked(plan, verdicts)}; bar: 95 % interval over '
+        "patients and seeds; rings: each seed</text>",
     ]
-    bottom = TOP + ROW * len(rows)
     for tick in place.ticks():
-        x = place(tick)
-        shade = INK if tick == 0 else GRID
-        drawn.append(f'<line x1="{x:.1f}" y1="{TOP}" x2="{x:.1f}" y2="{bottom}" stroke="{shade}"/>')
-        drawn.append(
-            f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle" fill="{MUTED}">{tick:+.2f}</text>'
-        )
-    for number, one in enumerate(rows):
-        y, colour = TOP + ROW * (number + 0.5), COLOURS[one.words]
-        low, value, high = (
-            place(end) for end in (one.difference.low, one.difference.value, one.difference.high)
-        )
-        drawn.append(f'<text x="{LEFT - GAP}" y="{y + 4:.1f}" text-anchor="end">{escape(one.about)}</text>')
-        drawn.append(
-            f'<line x1="{low:.1f}" y1="{y}" x2="{high:.1f}" y2="{y}" stroke="{colour}" stroke-width="2.5"/>'
-        )
+        x, shade = place(tick), INK if tick == 0 else GRID
+        words = f"{tick:+.2f}" if tick else "0"
         drawn += [
-            f'<circle cx="{place(offset):.1f}" cy="{y}" r="2" fill="white" stroke="{colour}"/>'
-            for offset in offsets[one.name]
+            f'<line x1="{x:.1f}" y1="{TOP}" x2="{x:.1f}" y2="{bottom}" stroke="{shade}"/>',
+            f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle" fill="{MUTED}">{words}</text>',
         ]
-        drawn.append(f'<circle cx="{value:.1f}" cy="{y}" r="5" fill="{colour}"/>')
+    for number, one in enumerate(rows):
+        drawn += _row(one, place, TOP + ROW * (number + 0.5), seeds[one.name])
     return "\n".join([*drawn, "</svg>"]) + "\n"
 
 
-class _Scale:
-    """From differences to places, 0 in the middle."""
+def _row(one: VariantVerdict, place: "_Scale", y: float, seeds: Sequence[float]) -> list[str]:
+    colour = COLOURS[one.words]
+    rings = [
+        f'<circle cx="{place(seed):.1f}" cy="{y}" r="2.5" fill="white" stroke="{colour}"/>' for seed in seeds
+    ]
+    return [
+        f'<text x="{place.left - GAP}" y="{y + 4:.1f}" text-anchor="end">{escape(one.about)}</text>',
+        f'<line x1="{place(one.difference.low):.1f}" y1="{y}" x2="{place(one.difference.high):.1f}" y2="{y}" '
+        f'stroke="{colour}" stroke-width="2.5"/>',
+        f'<circle cx="{place(one.difference.value):.1f}" cy="{y}" r="5" fill="{colour}"/>',
+        *rings,
+    ]
 
-    def __init__(self, reach: float) -> None:
-        self._reach = reach
+
+def _letters(one: VariantVerdict) -> int:
+    return len(one.about)
+
+
+class _Scale:
+    """From differences to places, right of the labels."""
+
+    def __init__(self, ends: Sequence[float], *, longest: int) -> None:
+        self.left = 2 * GAP + LETTER * longest
+        self.width = self.left + PLOT + GAP
+        air = 0.04 * (max(ends) - min(ends)) or 0.01
+        self._low, self._high = min(ends) - air, max(ends) + air
 
     def __call__(self, difference: float) -> float:
-        middle = (LEFT + WIDTH - GAP) / 2
-        return middle + difference / self._reach * (WIDTH - GAP - LEFT) / 2
+        return self.left + (difference - self._low) / (self._high - self._low) * PLOT
 
     def ticks(self) -> list[float]:
-        """Round differences, the same on both sides of 0."""
-        step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if self._reach / step <= 4)
-        most = int(self._reach / step)
-        return [round(step * number, 2) for number in range(-most, most + 1)]
+        """Round differences, 0 among them."""
+        span = self._high - self._low
+        step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if span / step <= 9)
+        first, last = math.ceil(self._low / step), math.floor(self._high / step)
+        return [round(step * number, 2) for number in range(first, last + 1)]
+
+
+def _asked(plan: AblationPlan, verdicts: Sequence[VariantVerdict]) -> str:
+    questions = counted(len(verdicts[0].tasks), "question", "questions")
+    return f"{questions} and {counted(len(plan.seeds), 'seed', 'seeds')}"
 
 
 def _best_first(verdicts: Sequence[VariantVerdict]) -> list[VariantVerdict]:

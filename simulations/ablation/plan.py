@@ -17,7 +17,7 @@ Settings = dict[str, Any]
 class Variant(Section):
     """One change of the base spec, or several that belong together."""
 
-    about: str
+    about: Annotated[str, Field(max_length=60)]
     """What it asks, in a few words: the label of its row."""
     without: tuple[str, ...] = ()
     """Keys taken out of the base spec before `change`: "objectives.masked_image"."""
