@@ -27,6 +27,7 @@ from common.model.pretrained import (
     load_weights,
     read_vocabulary,
 )
+from common.model.teacher import copy_teacher, read_teacher
 from common.model.vlp import VLPModel, build_model
 from common.privacy.approval import require_private
 from common.roster import Roster, read_roster
@@ -40,6 +41,7 @@ from common.update import MAX_SITES, Layout, Profile, Weights, answer_bytes
 
 MANIFEST, SPEC, TOKENIZER, ROSTER = "project.json", "spec.json", "tokenizer.json", "roster.json"
 ONTOLOGY, PRETRAINED = "ontology.json", "pretrained"
+TEACHER = "teacher"
 
 
 class ProjectManifest(BaseModel):
@@ -82,7 +84,18 @@ class Project:
             assert isinstance(tower, PretrainedImage | PretrainedText)
             load_weights(tower, self.folder / PRETRAINED / name)
         adapt(model, self.spec)
+        if _teacher(self.spec) is not None:
+            model.learn_from(self.teacher)
         return model
+
+    @cached_property
+    def teacher(self) -> VLPModel:
+        """The model that the run is taught by.
+
+        Raises:
+            ConfigurationError: it does not fit the project.
+        """
+        return read_teacher(self.folder / PRETRAINED / TEACHER, self.spec, self.tokenizer)
 
     @cached_property
     def ontology(self) -> Ontology | None:
@@ -176,7 +189,8 @@ def create_project(
 
     Raises:
         ConfigurationError: the spec needs a bank or a roster and there is none, or sites are missing or too
-            many, or are not those of the roster, or its privacy cannot be what it promises.
+            many, or are not those of the roster, or its privacy cannot be what it promises, or a tower or
+            teacher that it names does not fit.
         IntegrityError: a member of the roster did not sign it.
     """
     _require_sites(spec, sites)
@@ -194,6 +208,9 @@ def create_project(
         for name, path in _pretrained(spec).items()
         for file in copy_folder(Path(path), folder / PRETRAINED / name, text=name == "text")
     ]
+    taught = _teacher(spec)
+    if taught is not None:
+        copied += copy_teacher(Path(taught), folder / PRETRAINED / TEACHER)
     if spec.model.text.pretrained is None:
         tokenizer = train_tokenizer(
             [*ontology.sentences(), *public], vocabulary_size=spec.model.text.vocabulary_size
@@ -217,6 +234,8 @@ def create_project(
     )
     if roster is not None:
         roster.save(folder / ROSTER)
+    if taught is not None:
+        read_teacher(folder / PRETRAINED / TEACHER, spec, tokenizer)
     write_whole(folder / MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
     return open_project(folder)
 
@@ -302,6 +321,11 @@ def _pretrained(spec: Spec) -> dict[str, str]:
     """The towers that come from Hugging Face folders -> their paths."""
     paths = {"image": spec.model.image.pretrained, "text": spec.model.text.pretrained}
     return {name: path for name, path in paths.items() if path is not None}
+
+
+def _teacher(spec: Spec) -> str | None:
+    """Path of the model folder that the run is taught by."""
+    return spec.objectives.distillation.teacher if spec.objectives.distillation is not None else None
 
 
 def _require_sites(spec: Spec, sites: list[str]) -> None:

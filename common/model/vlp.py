@@ -76,6 +76,7 @@ class VLPModel(nn.Module):
             assert spec.model.adaptation is not None
             _give_prompts(self.get_submodule(name), spec.model.adaptation.prompt_tokens)
         self._remembered: tuple[VLPModel, ...] = ()
+        self._teachers: tuple[VLPModel, ...] = ()
         self.weights = {name: getattr(spec.objectives, name).weight for name in spec.objectives.names}
 
     def embed_images(self, images: Tensor) -> Tensor:
@@ -140,11 +141,16 @@ class VLPModel(nn.Module):
         if not self.needs() & {"reference", "drift"}:
             yield
             return
-        self._remembered = (copy.deepcopy(self).eval().requires_grad_(requires_grad=False),)
+        apart = {id(self._teachers): ()}  # a teacher needs no copy
+        self._remembered = (copy.deepcopy(self, apart).eval().requires_grad_(requires_grad=False),)
         try:
             yield
         finally:
             self._remembered = ()
+
+    def learn_from(self, teacher: "VLPModel") -> None:
+        """Let `teacher` say what it makes of each batch; it stays as it is, and is no part of this model."""
+        self._teachers = (teacher.eval().requires_grad_(requires_grad=False),)
 
     def views(self, batch: Batch, needs: frozenset[View] | None = None) -> Views:
         """Run each tower once for every view in `needs`; None for all that some objective needs."""
@@ -169,7 +175,8 @@ class VLPModel(nn.Module):
             second_text_embedding=(
                 None if second is None else self.embed_texts(second.tokens, second.token_mask)
             ),
-            reference=self._refer(batch) if "reference" in needs else None,
+            reference=_said_by(self._global_model(), batch) if "reference" in needs else None,
+            teacher=self._taught(batch) if "teacher" in needs else None,
             drift=self._drift().expand(len(batch)) if "drift" in needs else None,
             fusion=getattr(self, "fusion", None),
         )
@@ -215,10 +222,10 @@ class VLPModel(nn.Module):
         (remembered,) = self._remembered
         return remembered.to(next(self.parameters()).device)
 
-    @torch.no_grad()
-    def _refer(self, batch: Batch) -> Reference:
-        model = self._global_model()
-        return Reference(model.embed_images(batch.images), model.embed_texts(batch.tokens, batch.token_mask))
+    def _taught(self, batch: Batch) -> Reference:
+        assert self._teachers, "the spec names a teacher, and the project gives it to the model"
+        (teacher,) = self._teachers
+        return _said_by(teacher.to(next(self.parameters()).device), batch)
 
     def _drift(self) -> Tensor:
         """() squared distance of the weights to the global model's."""
@@ -229,6 +236,11 @@ class VLPModel(nn.Module):
             if weight.requires_grad
         ]
         return torch.stack(apart).sum()
+
+
+@torch.no_grad()
+def _said_by(model: VLPModel, batch: Batch) -> Reference:
+    return Reference(model.embed_images(batch.images), model.embed_texts(batch.tokens, batch.token_mask))
 
 
 def build_model(

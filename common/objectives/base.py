@@ -14,12 +14,14 @@ from common.data.batch import Batch
 from common.model.encoders import Tokens
 from common.model.fusion import Fusion
 
-View = Literal["image", "text", "image_masked", "text_masked", "metadata", "second", "reference", "drift"]
+View = Literal[
+    "image", "text", "image_masked", "text_masked", "metadata", "second", "reference", "teacher", "drift"
+]
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What the frozen global model says about the rows; no gradient flows into it."""
+    """What a frozen model, the global one or a teacher, says about the rows; no gradient flows into it."""
 
     image_embedding: Tensor
     """(B, E) unit rows."""
@@ -49,6 +51,8 @@ class Views:
     second_text_embedding: Tensor | None = None
     """(B, E) unit rows."""
     reference: Reference | None = None
+    """Of the global model."""
+    teacher: Reference | None = None
     drift: Tensor | None = None
     """(B,) squared distance of the weights to those of the global model, the same for each row."""
     fusion: Fusion | None = None

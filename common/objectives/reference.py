@@ -1,4 +1,4 @@
-"""Objectives that look at the global model: agree with it, or stay near it.
+"""Objectives that look at another model: agree with it, or stay near it.
 
 Shapes: B rows, E embedding width.
 """
@@ -19,28 +19,26 @@ class Distillation(Objective):
     arXiv:2309.12314, section 3.1).
     """
 
-    needs = frozenset({"image", "text", "reference"})
     couples_rows = True
     reads_tokens = False
 
     def __init__(self, spec: DistillationSpec) -> None:
         super().__init__()
+        self.needs = frozenset({"image", "text", "reference" if spec.teacher is None else "teacher"})
         self.temperature = spec.temperature
 
     def loss(self, views: Views, batch: Batch) -> Loss | None:
         """Over the rows that have both image and report; one pair alone leaves no choice."""
         paired = batch.paired
         pairs = int(paired.sum())
-        if pairs < 2 or views.reference is None:
+        taught = views.teacher or views.reference
+        if pairs < 2 or taught is None:
             return None
         assert views.image_embedding is not None
         assert views.text_embedding is not None
         with torch.autocast(paired.device.type, enabled=False):
             student = views.image_embedding[paired].float() @ views.text_embedding[paired].float().T
-            teacher = (
-                views.reference.image_embedding[paired].float()
-                @ views.reference.text_embedding[paired].float().T
-            )
+            teacher = taught.image_embedding[paired].float() @ taught.text_embedding[paired].float().T
             mean = distillation_loss(student / self.temperature, teacher / self.temperature)
         return Loss(mean, pairs)
 

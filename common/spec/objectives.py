@@ -180,11 +180,13 @@ class KnowledgeSpec(Section):
 
 
 class DistillationSpec(Section):
-    """Agree with the global model about who belongs to whom; see `common.objectives.reference`."""
+    """Agree with a teacher about who belongs to whom; see `common.objectives.reference`."""
 
     weight: PositiveFloat = 1.0
     temperature: Temperature = 0.07
     """At which teacher and student compare the pairs of a batch."""
+    teacher: str | None = None
+    """Path of a model that this program trained on the same vocabulary; absent: the global model."""
 
 
 class AnchorSpec(Section):

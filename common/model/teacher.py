@@ -1,0 +1,67 @@
+"""A teacher: a model that this program trained before, as a folder that a project carries a copy of."""
+
+import json
+import shutil
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from common.errors import ConfigurationError
+from common.model.pretrained import Architecture
+from common.model.vlp import VLPModel
+from common.spec.run import Spec
+from common.text.tokenizer import ReportTokenizer
+
+CONFIG, WEIGHTS, VOCABULARY = "config.json", "model.safetensors", "tokenizer.json"
+FILES = (CONFIG, WEIGHTS, VOCABULARY)
+PREFIX = "vlp."
+"""Of every weight's name in the folder."""
+
+
+def copy_teacher(source: Path, target: Path) -> list[Path]:
+    """Take the model folder `source` into a project; return the files written.
+
+    Raises:
+        ConfigurationError: a file of it is missing.
+    """
+    missing = [name for name in FILES if not (source / name).is_file()]
+    if missing:
+        raise ConfigurationError(
+            f"objectives.distillation.teacher = '{source}' lacks {', '.join(missing)}; name the model/ "
+            "folder of a finished run"
+        )
+    target.mkdir(parents=True, exist_ok=True)
+    return [Path(shutil.copyfile(source / name, target / name)) for name in FILES]
+
+
+def read_teacher(folder: Path, spec: Spec, tokenizer: ReportTokenizer) -> VLPModel:
+    """The model in `folder`, for a run of `spec` that reads with `tokenizer`.
+
+    Raises:
+        ConfigurationError: it is no model of this program, reads other word pieces, or sees images that were
+            prepared otherwise.
+    """
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        theirs = Spec.model_validate(config["spec"])
+        towers = {name: Architecture(**told) for name, told in config["towers"].items()}
+        model = VLPModel(theirs, config["vocabulary_size"], towers)
+        weights = load_file(folder / WEIGHTS)
+        model.load_state_dict({name.removeprefix(PREFIX): weight for name, weight in weights.items()})
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError):
+        raise ConfigurationError(
+            "objectives.distillation.teacher is no model of this version; name the model/ folder of a "
+            "finished run"
+        ) from None
+    if ReportTokenizer.load(folder / VOCABULARY).digest() != tokenizer.digest():
+        raise ConfigurationError(
+            "objectives.distillation.teacher reads other word pieces than this project: train it with the "
+            "same public bank, ontology and model.text.vocabulary_size"
+        )
+    if theirs.preparation != spec.preparation:
+        raise ConfigurationError(
+            "objectives.distillation.teacher sees images prepared otherwise: [data.images] and "
+            "model.image_size must be those of its spec"
+        )
+    return model
