@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from client.doctor.command import doctor
 from client.ingest.account import Account
 from client.ingest.pseudonyms import open_pseudonyms
 from client.ingest.quality.command import quality_command
@@ -32,6 +33,7 @@ cli.add_typer(project, name="project")
 cli.command("identity")(identity)
 cli.command("init")(init)
 cli.command("join")(join)
+cli.command("doctor")(doctor)
 cli.command("ingest")(ingest_command)
 
 

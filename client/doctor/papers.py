@@ -1,0 +1,100 @@
+"""Keys, kit, roster, approvals and the approved bundle of this hospital."""
+
+import stat
+from datetime import datetime
+
+from client.approvals import APPROVALS, Approvals
+from client.doctor.finding import Finding, failed, passed, refusals, warned
+from client.home import AUTHORITY, IDENTITY, NODE_KEY, ROSTER, Home
+from client.node_key import public_node_key
+from common.bundle_folder import Bundle
+from common.certificates import read_certificate, validity_of
+from common.errors import IntegrityError
+from common.joining import Kit
+from common.roster import read_roster
+from common.secagg.keys import identity_of
+
+DAYS_OF_WARNING = 30
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def examine_papers(home: Home, *, now: datetime) -> tuple[list[Finding], Bundle | None]:
+    """All that is signed, and the bundle in force if there is a whole one."""
+    findings = _permissions(home)
+    with refusals("kit", findings):
+        kit = home.kit()
+        kit.require_valid(now=now)
+        identity = identity_of(home.identity()).hex()
+        _require_copy(home, kit)
+        kit.require_of(site=home.name, identity=identity, node_key=public_node_key(home.node_key))
+        left = validity_of(read_certificate(kit.certificate, what="certificate of the kit")).days_left(now)
+        told = f"{kit.site} in {kit.consortium}, keys match, certificate holds for {left:.0f} days"
+        fix = f"ask the operator for a new kit: `fedvlp-server renew {kit.site}`"
+        findings.append(passed("kit", told) if left >= DAYS_OF_WARNING else warned("kit", told, fix))
+    findings += _roster(home)
+    return findings, _bundle(home, findings, now)
+
+
+def _permissions(home: Home) -> list[Finding]:
+    findings = []
+    for name in (IDENTITY, NODE_KEY):
+        path = home.folder / name
+        if path.exists() and path.stat().st_mode & OTHERS:
+            findings.append(
+                failed("permissions", f"{name} can be read by others", f"chmod 600 {path}", integrity=True)
+            )
+    if home.folder.exists() and home.folder.stat().st_mode & stat.S_IWOTH:
+        findings.append(
+            failed("permissions", f"{home.folder} can be written by others", f"chmod 700 {home.folder}")
+        )
+    return findings or [passed("permissions", "private keys are their owner's alone")]
+
+
+def _require_copy(home: Home, kit: Kit) -> None:
+    """The authority's file, which Flower reads, must be the one of the kit."""
+    path = home.folder / AUTHORITY
+    if not path.is_file() or path.read_text(errors="replace") != kit.authority:
+        raise IntegrityError(f"{path} differs from the kit; take the kit again with `fedvlp-site join KIT`")
+
+
+def _roster(home: Home) -> list[Finding]:
+    findings: list[Finding] = []
+    path = home.folder / ROSTER
+    if not path.exists():
+        return [passed("roster", "none approved; needed only with secure aggregation")]
+    with refusals("roster", findings):
+        roster = read_roster(path)
+        roster.require_all_signatures()
+        place = roster.place_of(home.name)
+        if roster.identities[place] != identity_of(home.identity()):
+            findings.append(
+                failed(
+                    "roster",
+                    f"it has another identity for {home.name}",
+                    "tell its author yours: `fedvlp-site identity`",
+                    integrity=True,
+                )
+            )
+        else:
+            findings.append(
+                passed("roster", f"version {roster.version} of {len(roster.members)} sites, all signed")
+            )
+    return findings
+
+
+def _bundle(home: Home, findings: list[Finding], now: datetime) -> Bundle | None:
+    if home.joined and not (home.folder / APPROVALS).exists():
+        findings.append(
+            warned("project", "none approved yet", "`fedvlp-site project show BUNDLE`, then `approve`")
+        )
+        return None
+    with refusals("project", findings):
+        approvals = Approvals(home)
+        manifest = approvals.in_force(now=now)
+        bundle = approvals.open(approvals.folder_of(manifest.digest()), now=now)
+        left = (manifest.expires - now).total_seconds() / 86400
+        told = f"{manifest.name} version {manifest.version}, whole and signed, expires in {left:.0f} days"
+        fix = "ask the operator for a new bundle in time"
+        findings.append(passed("project", told) if left >= 7 else warned("project", told, fix))
+        return bundle
+    return None
