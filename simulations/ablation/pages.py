@@ -83,15 +83,15 @@ def markdown(plan: AblationPlan, verdicts: Sequence[VariantVerdict]) -> str:
         f"`{plan.reference}` with the same seeds and patients. Rank: how likely a right report ranks above a "
         "wrong one, the mean over hospitals and both directions. 0.5 is chance for both.",
         "",
-        "| variant | what it is | mean AUROC | difference | it is | rank | training s |",
-        "|---|---|---|---|---|---|---|",
+        "| variant | what it is | mean AUROC | difference | it is | rank |",
+        "|---|---|---|---|---|---|",
     ]
     for one in _best_first(verdicts):
         own = one.name == plan.reference
         lines.append(
             f"| {one.name} | {one.about} | {one.mean_auroc} "
             f"| {'' if own else _signed(one.difference)} | {'the reference' if own else one.words} "
-            f"| {one.percentile_rank:.3f} | {one.seconds:.0f} |"
+            f"| {one.percentile_rank:.3f} |"
         )
     lines += ["", "| variant | " + " | ".join(verdicts[0].tasks) + " | seeds |"]
     lines.append("|---" * (len(verdicts[0].tasks) + 2) + "|")
@@ -110,12 +110,12 @@ def comma_separated(verdicts: Sequence[VariantVerdict]) -> str:
     tasks = list(verdicts[0].tasks)
     figures = ("mean_auroc", "mean_auroc_low", "mean_auroc_high")
     differences = ("difference", "difference_low", "difference_high")
-    writer.writerow(["variant", *figures, *differences, "percentile_rank", "training_seconds", *tasks])
+    writer.writerow(["variant", *figures, *differences, "percentile_rank", *tasks])
     for one in verdicts:
         numbers = [
             *(one.mean_auroc.value, one.mean_auroc.low, one.mean_auroc.high),
             *(one.difference.value, one.difference.low, one.difference.high),
-            *(one.percentile_rank, one.seconds, *one.tasks.values()),
+            *(one.percentile_rank, *one.tasks.values()),
         ]
         writer.writerow([one.name, *(f"{number:.4f}" for number in numbers)])
     return text.getvalue()

@@ -34,8 +34,6 @@ class VariantVerdict:
     """Task -> AUROC, the mean over seeds."""
     percentile_rank: float
     """Of retrieval: the mean over hospitals, directions and seeds; 0.5 is chance."""
-    seconds: float
-    """Of training, the mean over seeds."""
     by_seed: tuple[float, ...]
     """Mean AUROC with each seed."""
 
@@ -55,7 +53,6 @@ class VariantVerdict:
             "difference": self.difference.to_json(),
             "tasks": self.tasks,
             "percentile_rank": self.percentile_rank,
-            "seconds": self.seconds,
             "by_seed": list(self.by_seed),
             "says": self.words,
         }
@@ -81,7 +78,6 @@ def judge_ablation(plan: AblationPlan, outcomes: Sequence[Outcome]) -> list[Vari
                 for place, task in enumerate(runs[0].tasks)
             },
             percentile_rank=float(np.mean([_percentile_rank(one) for one in runs])),
-            seconds=float(np.mean([one.run.seconds.training for one in runs])),
             by_seed=tuple(values[name]),
         )
         for name, runs in by_variant.items()
