@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Mapping
-from dataclasses import replace
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from common.errors import ConfigurationError
-from simulations.sites import parse_sites
+from simulations.benchmarks.telling import MEBIBYTE, AsJson, say, sign, tell
+from simulations.benchmarks.training_cli import training_command
 
 if TYPE_CHECKING:  # they import torch and flwr: seconds that no other command should wait
     from simulations.benchmarks.engine import EngineTimes
@@ -23,14 +17,9 @@ if TYPE_CHECKING:  # they import torch and flwr: seconds that no other command s
     from simulations.benchmarks.ingest import IngestSpeed
     from simulations.benchmarks.privacy import PrivacyCosts
     from simulations.benchmarks.secagg import SecureAggregationCost
-    from simulations.benchmarks.training import TrainingSpeeds
 
 ENGINE_GOAL = 5.0
 """Ray's seconds over ours, at least."""
-SAME_SETTINGS_GOAL, EACH_BEST_GOAL = 1.0, 1.5
-"""Our pairs per processor second over open_clip's, at least."""
-MFU_GOAL = 0.45
-"""Share of a GPU's peak, at least (an H200)."""
 GROWTH_GOAL = 1.10
 """Hub peak with the most sites over that with the fewest, at most."""
 MODELS_GOAL = 2.5
@@ -49,7 +38,6 @@ MASKING_GOAL = 64 << 20
 """Bytes by which masking 50M parameters may grow the resident set."""
 ERROR_GOAL = 0.003
 """Relative L2 error of the mean by 16-bit integers, at most."""
-MEBIBYTE = 1 << 20
 
 bench = typer.Typer(
     no_args_is_help=True,
@@ -57,7 +45,7 @@ bench = typer.Typer(
     help="Measure speed and memory on this machine.",
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+bench.command("training")(training_command)
 
 
 @bench.command("engine")
@@ -77,8 +65,8 @@ def engine_command(
     """
     from simulations.benchmarks.engine import time_engines
 
-    times = time_engines(sites=sites, rounds=rounds, local_steps=local_steps, workers=workers, on_stage=_say)
-    _tell(times.to_json(), engine_table(times), as_json=as_json)
+    times = time_engines(sites=sites, rounds=rounds, local_steps=local_steps, workers=workers, on_stage=say)
+    tell(times.to_json(), engine_table(times), as_json=as_json)
 
 
 @bench.command("hub-memory")
@@ -96,8 +84,8 @@ def hub_memory_command(
     """
     from simulations.benchmarks.hub_memory import measure_hub
 
-    memory = measure_hub(parameters=parameters, site_counts=sites or [4, 16], rounds=rounds, on_stage=_say)
-    _tell(memory.to_json(), hub_table(memory), as_json=as_json)
+    memory = measure_hub(parameters=parameters, site_counts=sites or [4, 16], rounds=rounds, on_stage=say)
+    tell(memory.to_json(), hub_table(memory), as_json=as_json)
 
 
 @bench.command("ingest")
@@ -125,9 +113,9 @@ def ingest_command(
         image_size=image_size,
         files=(few_files, many_files),
         rows=(few_rows, many_rows),
-        on_stage=_say,
+        on_stage=say,
     )
-    _tell(speed.to_json(), ingest_table(speed), as_json=as_json)
+    tell(speed.to_json(), ingest_table(speed), as_json=as_json)
 
 
 class ProfileChoice(StrEnum):
@@ -160,9 +148,9 @@ def secagg_command(
         parameters=parameters or [10_000_000],
         site_counts=sites or [5, 10],
         profile=profile.value,
-        on_stage=_say,
+        on_stage=say,
     )
-    _tell(cost.to_json(), secagg_table(cost), as_json=as_json)
+    tell(cost.to_json(), secagg_table(cost), as_json=as_json)
 
 
 def secagg_table(cost: SecureAggregationCost) -> Table:
@@ -175,162 +163,17 @@ def secagg_table(cost: SecureAggregationCost) -> Table:
             f"{case.parameters / 1e6:g}M",
             str(case.sites),
             f"{case.client_seconds:.2f} / {case.flower.client_seconds:.2f}",
-            f"{_sign(case.ratio_client >= CLIENT_GOAL)} {case.ratio_client:.1f}",
+            f"{sign(case.ratio_client >= CLIENT_GOAL)} {case.ratio_client:.1f}",
             f"{case.hub_seconds:.2f} / {case.flower.hub_seconds:.2f}",
-            f"{_sign(case.ratio_hub >= HUB_GOAL)} {case.ratio_hub:.1f}",
+            f"{sign(case.ratio_hub >= HUB_GOAL)} {case.ratio_hub:.1f}",
         )
     one = cost.cases[0]
     table.caption = (
         f"{one.bytes_per_parameter:.2f} bytes a parameter, Flower {one.flower.bytes_per_parameter:.2f}\n"
-        f"{_sign(cost.masking_growth_bytes < MASKING_GOAL)} masking {cost.masking_parameters / 1e6:g}M "
+        f"{sign(cost.masking_growth_bytes < MASKING_GOAL)} masking {cost.masking_parameters / 1e6:g}M "
         f"parameters takes {cost.masking_growth_bytes / MEBIBYTE:.1f} MiB more\n"
-        f"{_sign(cost.relative_error <= ERROR_GOAL)} relative error of the mean {cost.relative_error:.2%}"
+        f"{sign(cost.relative_error <= ERROR_GOAL)} relative error of the mean {cost.relative_error:.2%}"
     )
-    return table
-
-
-@bench.command("training")
-def training_command(
-    image_size: Annotated[int, typer.Option(min=16, help="Pixels a side.")] = 96,
-    batch_size: Annotated[int, typer.Option(min=2, help="Pairs in a step.")] = 32,
-    effective_batch: Annotated[int, typer.Option(min=4, help="Pairs of the step in chunks.")] = 512,
-    turns: Annotated[int, typer.Option(min=1, help="Turns of each party.")] = 4,
-    steps: Annotated[int, typer.Option(min=1, help="Steps in a turn.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each party.")] = 1,
-    compiled: Annotated[
-        bool, typer.Option("--compile", help="torch.compile for all, at their best.")
-    ] = False,
-    float32: Annotated[
-        bool, typer.Option("--float32", help="At their best, none computes in bfloat16.")
-    ] = False,
-    mfu: Annotated[
-        bool, typer.Option("--mfu", help="Only the share of a CUDA GPU that our ViT-B/16 step uses.")
-    ] = False,
-    peak_tflops: Annotated[
-        float | None, typer.Option(min=1, help="The GPU's peak in bfloat16, where it is not known.")
-    ] = None,
-    packages: Annotated[
-        Path | None,
-        typer.Option(exists=True, file_okay=False, help="Folder with open_clip.  [default: pip installs it]"),
-    ] = None,
-    site: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--site", metavar="NAME=STORE", help="Learn from these labelled stores as well; repeat."
-        ),
-    ] = None,
-    bank: Annotated[Path | None, typer.Option(help="Store of public reports, for the vocabulary.")] = None,
-    questions: Annotated[
-        Path | None, typer.Option(metavar="SPEC.toml", help="Whose [evaluation] asks about their images.")
-    ] = None,
-    auroc: Annotated[float, typer.Option(min=0.5, max=1, help="Mean zero-shot AUROC to reach.")] = 0.65,
-    learning_steps: Annotated[int, typer.Option(min=1, help="Steps to reach it in, of 64 pairs.")] = 300,
-    as_json: AsJson = False,
-) -> None:
-    """Time local training against open_clip and plain transformers.
-
-    The same two-tower model and made-up pairs for all, each in a fresh process, turn by turn: first in the
-    same settings, then each at its best, then one large batch in chunks. With --site and --questions, also
-    how long each trains on real images until it answers.
-    """
-    from simulations.benchmarks.training import time_training
-    from simulations.benchmarks.training_learning import RealQuestions
-    from simulations.benchmarks.training_party import Shape
-
-    if mfu:
-        _tell_utilisation(batch_size=batch_size, compiled=compiled, peak_tflops=peak_tflops, as_json=as_json)
-        return
-    if (site is None) != (questions is None):
-        raise ConfigurationError("--site and --questions need each other: give both or neither")
-    real = (
-        None
-        if site is None or questions is None
-        else RealQuestions(
-            parse_sites(site),
-            bank=bank,
-            questions=questions,
-            auroc=auroc,
-            steps=learning_steps,
-        )
-    )
-    speeds = time_training(
-        shape=Shape(image_size=image_size, batch_size=batch_size),
-        turns=turns,
-        steps=steps,
-        threads=threads,
-        compiled=compiled,
-        precision="fp32" if float32 else "auto",
-        effective_batch=effective_batch,
-        packages=packages,
-        real=real,
-        on_stage=_say,
-    )
-    _tell(speeds.to_json(), training_table(speeds), as_json=as_json)
-
-
-def _tell_utilisation(*, batch_size: int, compiled: bool, peak_tflops: float | None, as_json: bool) -> None:
-    import torch
-
-    from simulations.benchmarks.training_flops import VIT_B_BERT_BASE, measure_utilisation, peak_of
-
-    if not torch.cuda.is_available():
-        raise ConfigurationError("--mfu needs a CUDA GPU, and this machine offers none")
-    device = torch.device("cuda")
-    peak = peak_of(torch.cuda.get_device_name(device)) if peak_tflops is None else peak_tflops * 1e12
-    shape = replace(VIT_B_BERT_BASE, batch_size=batch_size)
-    used = measure_utilisation(shape, device=device, peak_flops=peak, compiled=compiled)
-    table = Table(title=f"{used.device}, ViT-B/16 and BERT-base, batch {batch_size}")
-    for column in ("pairs/s", "GFLOP a pair", "peak TFLOP/s", f"used (goal {MFU_GOAL:.0%})"):
-        table.add_column(column, justify="right")
-    table.add_row(
-        f"{used.pairs_per_second:.0f}",
-        f"{used.flops_per_pair / 1e9:.1f}",
-        f"{used.peak_flops / 1e12:.0f}",
-        f"{_sign(used.share >= MFU_GOAL)} {used.share:.1%}",
-    )
-    _tell(used.to_json(), table, as_json=as_json)
-
-
-def training_table(speeds: TrainingSpeeds) -> Table:
-    """One row per party, the goals and what chunks do to a gradient beneath."""
-    table = Table(
-        title=f"Training, batch {speeds.batch_size}, {speeds.threads} threads, load {speeds.load:.1f}"
-    )
-    columns = ("party", "parameters", "pairs/CPU s, same", "best", "peak MiB, same", "best")
-    for column in columns:
-        table.add_column(column, justify="left" if column == "party" else "right")
-    for name, same in speeds.same_settings.items():
-        best = speeds.each_best[name]
-        table.add_row(
-            name,
-            f"{same.parameters / 1e6:.2f}M",
-            f"{same.pairs_per_cpu_second:.1f}",
-            f"{best.pairs_per_cpu_second:.1f}",
-            f"{same.peak_bytes / MEBIBYTE:.0f}",
-            f"{best.peak_bytes / MEBIBYTE:.0f}",
-        )
-    lines = [
-        f"{_sign(ratio >= goal)} ours / open_clip, {words} = {ratio:.2f} (goal {goal:.1f})"
-        for words, ratio, goal in (
-            ("same settings", speeds.ratio_same_settings, SAME_SETTINGS_GOAL),
-            (
-                f"each at its best in {'bfloat16' if speeds.bfloat16 else 'float32'}",
-                speeds.ratio_each_best,
-                EACH_BEST_GOAL,
-            ),
-        )
-    ]
-    lines += [
-        f"batch {speeds.effective_batch} in chunks, {name}: gradient off by {found['encoder_error']:.0e}, "
-        f"temperature's x {found['temperature_factor']:.2f}, {found['cpu_seconds']:.1f} CPU s"
-        for name, found in speeds.chunk.items()
-    ]
-    for name, lessons in (speeds.learning or {}).items():
-        until = (speeds.seconds_to_auroc or {})[name]
-        reached = "never" if until is None else f"{until:.0f} CPU s"
-        highest = max(lesson.mean_auroc for lesson in lessons)
-        lines.append(f"zero-shot AUROC {speeds.auroc}, {name}: {reached}; {highest:.3f} at its best")
-    table.caption = "\n".join(lines)
     return table
 
 
@@ -346,8 +189,8 @@ def privacy_command(
     """
     from simulations.benchmarks.privacy import measure_privacy
 
-    costs = measure_privacy(steps=steps, on_stage=_say)
-    _tell(costs.to_json(), privacy_table(costs), as_json=as_json)
+    costs = measure_privacy(steps=steps, on_stage=say)
+    tell(costs.to_json(), privacy_table(costs), as_json=as_json)
 
 
 def privacy_table(costs: PrivacyCosts) -> Table:
@@ -365,9 +208,9 @@ def privacy_table(costs: PrivacyCosts) -> Table:
         )
     groups = costs.of("G, groups of 8")
     table.caption = (
-        f"{_sign(groups.speed_ratio >= PRIVATE_SPEED_GOAL)} speed of G = {groups.speed_ratio:.2f} "
+        f"{sign(groups.speed_ratio >= PRIVATE_SPEED_GOAL)} speed of G = {groups.speed_ratio:.2f} "
         f"(goal {PRIVATE_SPEED_GOAL})\n"
-        f"{_sign(groups.memory_ratio <= PRIVATE_MEMORY_GOAL)} memory of G = {groups.memory_ratio:.2f} "
+        f"{sign(groups.memory_ratio <= PRIVATE_MEMORY_GOAL)} memory of G = {groups.memory_ratio:.2f} "
         f"(goal {PRIVATE_MEMORY_GOAL})"
     )
     return table
@@ -382,8 +225,8 @@ def engine_table(times: EngineTimes) -> Table:
     table.add_row("Ray", f"{times.seconds_ray:.1f}", f"{times.round_seconds_ray:.1f}")
     ratio = times.ratio_ray_over_inprocess
     table.caption = (
-        f"{_sign(ratio >= ENGINE_GOAL)} Ray / in-process = {ratio:.1f} (goal {ENGINE_GOAL:.0f})\n"
-        f"{_sign(times.weights_equal)} weights are "
+        f"{sign(ratio >= ENGINE_GOAL)} Ray / in-process = {ratio:.1f} (goal {ENGINE_GOAL:.0f})\n"
+        f"{sign(times.weights_equal)} weights are "
         + ("equal, bit for bit" if times.weights_equal else "different")
     )
     return table
@@ -404,9 +247,9 @@ def hub_table(memory: HubMemory) -> Table:
         )
     worst = max(hub.models_above_base(memory.model_bytes) for hub in memory.hubs)
     table.caption = (
-        f"{_sign(memory.growth <= GROWTH_GOAL)} most / fewest sites = {memory.growth:.3f} "
+        f"{sign(memory.growth <= GROWTH_GOAL)} most / fewest sites = {memory.growth:.3f} "
         f"(goal {GROWTH_GOAL:.2f})\n"
-        f"{_sign(worst <= MODELS_GOAL)} peak = base + {worst:.2f} float32 models (goal {MODELS_GOAL})"
+        f"{sign(worst <= MODELS_GOAL)} peak = base + {worst:.2f} float32 models (goal {MODELS_GOAL})"
     )
     return table
 
@@ -426,31 +269,16 @@ def ingest_table(speed: IngestSpeed) -> Table:
         )
     (few, many), (short, long) = speed.files, speed.rows
     table.caption = (
-        f"{_sign(speed.ratio >= READ_GOAL)} all: ours / plain loop = {speed.ratio:.2f} "
+        f"{sign(speed.ratio >= READ_GOAL)} all: ours / plain loop = {speed.ratio:.2f} "
         f"(goal {READ_GOAL})\n"
         f"read in full size {speed.ratio_in_full:.2f}; pydicom's decoding alone {speed.allowed:.2f}\n"
         f"{speed.one_worker:.1f} images/s with one worker, {speed.all_cores:.1f} with {speed.cores}\n"
-        f"{_sign(speed.store_ratio >= STORE_GOAL)} store / decoding again = {speed.store_ratio:.0f} "
+        f"{sign(speed.store_ratio >= STORE_GOAL)} store / decoding again = {speed.store_ratio:.0f} "
         f"(goal {STORE_GOAL:.0f})\n"
-        f"{_sign(speed.growth <= FLAT_GOAL)} peak of {many} / of {few} files = {speed.growth:.3f} "
+        f"{sign(speed.growth <= FLAT_GOAL)} peak of {many} / of {few} files = {speed.growth:.3f} "
         f"(goal {FLAT_GOAL:.2f}), {speed.peak_bytes[1] / MEBIBYTE:.0f} MiB\n"
-        f"{_sign(speed.rows_growth <= FLAT_GOAL)} peak of {long} / of {short} reports = "
+        f"{sign(speed.rows_growth <= FLAT_GOAL)} peak of {long} / of {short} reports = "
         f"{speed.rows_growth:.3f} (goal {FLAT_GOAL:.2f}), {speed.rows_peak_bytes[1] / MEBIBYTE:.0f} MiB"
         + (f"\nno encoder here for {', '.join(speed.left_out)}" if speed.left_out else "")
     )
     return table
-
-
-def _sign(reached: bool) -> str:
-    return "✓" if reached else "✗"
-
-
-def _say(stage: str) -> None:
-    print(stage, file=sys.stderr, flush=True)
-
-
-def _tell(document: Mapping[str, object], table: Table, *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(document))
-    else:
-        Console().print(table)

@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from common.errors import ConfigurationError, PeerError
 from common.model.vlp import build_model
-from simulations.benchmarks.cli import bench, training_table
+from simulations.benchmarks.cli import bench
 from simulations.benchmarks.training import Race, Speed, TrainingSpeeds, install_open_clip, time_training
+from simulations.benchmarks.training_cli import training_table
 from simulations.benchmarks.training_flops import forward_flops, measure_utilisation, peak_of
 from simulations.benchmarks.training_learning import (
     Lesson,
