@@ -1,6 +1,7 @@
 """A site's home: its keys, its place in the consortium, what its people approved, what it did in a round.
 
 HOME/identity.key     Ed25519, made once, read by its owner only: signs rosters, rounds and approvals
+HOME/sealing.key      32 random bytes, likewise: seals what a round leaves on the disc
 HOME/node.key         ECDSA P-384, likewise: by which the site's node proves itself to the hub
 HOME/request.json     what this site asked the consortium for, with its name
 HOME/kit.json         the consortium's answer: hub, authority, operator
@@ -27,7 +28,7 @@ from common.secagg.site import Member
 from common.signed import read_signed
 
 IDENTITY, ROSTER, ROUNDS = "identity.key", "roster.json", "secagg"
-NODE_KEY, REQUEST, KIT = "node.key", "request.json", "kit.json"
+SEALING, NODE_KEY, REQUEST, KIT = "sealing.key", "node.key", "request.json", "kit.json"
 AUTHORITY, CERTIFICATE = "authority.pem", "certificate.pem"
 
 
@@ -46,16 +47,30 @@ class Home:
         path = self.folder / IDENTITY
         if create and not path.exists():
             write_whole(path, os.urandom(KEY_BYTES), mode=0o600)
-        try:
-            key = path.read_bytes()
-        except OSError:
-            key = b""
-        if len(key) != KEY_BYTES:
+        key = _read_key(path)
+        if key is None:
             raise ConfigurationError(
                 f"{path} is no identity; make one with `fedvlp-site init NAME` or `fedvlp-site identity`",
                 outward="no identity at this site",
             )
-        return Secret(key)
+        return key
+
+    def sealing(self) -> Secret:
+        """The key that seals what a round leaves on this site's disc; made when there is none.
+
+        Raises:
+            ConfigurationError: the file holds something else.
+        """
+        path = self.folder / SEALING
+        if not path.exists():
+            write_whole(path, os.urandom(KEY_BYTES), mode=0o600)
+        key = _read_key(path)
+        if key is None:
+            raise ConfigurationError(
+                f"{path} is no sealing key; restore it from your backup, or remove it between two rounds",
+                outward="no sealing key at this site",
+            )
+        return key
 
     def request(self, name: str, *, now: datetime) -> JoinRequest:
         """Make this site's keys, unless they are there, and what it asks the consortium for.
@@ -69,6 +84,7 @@ class Home:
             )
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         identity = self.identity(create=True)
+        self.sealing()
         if not self.node_key.exists():
             write_node_key(self.node_key)
         request = JoinRequest(
@@ -181,6 +197,15 @@ class Home:
                 outward="roster not approved",
             )
         return Member(roster.place_of(name), self.identity(), roster.identities)
+
+
+def _read_key(path: Path) -> Secret | None:
+    """The 32 bytes in a file; None if it holds something else."""
+    try:
+        key = path.read_bytes()
+    except OSError:
+        return None
+    return Secret(key) if len(key) == KEY_BYTES else None
 
 
 def _require_successor(before: Kit, kit: Kit) -> None:

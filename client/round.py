@@ -129,7 +129,7 @@ def _secure_rounds(name: str, project: Project, node: NodeConfig) -> SecureRound
         )
     home = Home(Path(str(node["home"])))
     member = home.member(name, project.roster)
-    return SecureRounds(member, home.folder / ROUNDS, threads=project.spec.train.threads)
+    return SecureRounds(member, home.folder / ROUNDS, home.sealing(), threads=project.spec.train.threads)
 
 
 @cache

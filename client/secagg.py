@@ -1,6 +1,6 @@
 """A site's rounds of secure aggregation between two messages: sealed on its disc, and written down for good.
 
-HOME/secagg/stage          the site's stage, sealed under its identity
+HOME/secagg/stage          the site's stage, sealed under the site's sealing key
 HOME/secagg/update         the update that waits to be masked, sealed under a key in the stage's seal
 HOME/secagg/rounds.sqlite  what was consumed and unmasked, and a line for every step and refusal
 
@@ -25,7 +25,7 @@ from common.files import whole_file, write_whole
 from common.messages import Answer, Step
 from common.secagg.abort import AbortError, Reason, refusal
 from common.secagg.encoding import Item
-from common.secagg.keys import SIGNATURE_BYTES, TAG_BYTES, derive, seal, unseal
+from common.secagg.keys import SIGNATURE_BYTES, TAG_BYTES, Secret, derive, seal, unseal
 from common.secagg.messages import (
     SEALED_BYTES,
     adverts_from_bytes,
@@ -74,6 +74,9 @@ class SecureRounds:
 
     member: Member
     folder: Path
+    sealing_key: Secret
+    """Seals what lies in `folder`; whoever destroys it makes all of that unreadable, and the site stays who
+    it is."""
     threads: int = 1
 
     def open(self, terms: Terms, answer: Answer) -> Step:
@@ -227,7 +230,7 @@ class SecureRounds:
 
     def _key(self, salt: bytes, *purpose: Item) -> bytes:
         """A key for one text on this site's disc."""
-        return derive(self.member.signing_key.expose(), salt, "SA-1 disc", *purpose)
+        return derive(self.sealing_key.expose(), salt, "SA-1 disc", *purpose)
 
     def _forget(self) -> None:
         for name in (STAGE, UPDATE):

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from client.approvals import APPROVALS, Approvals
 from client.doctor.finding import Finding, failed, passed, refusals, warned
-from client.home import AUTHORITY, IDENTITY, NODE_KEY, ROSTER, Home
+from client.home import AUTHORITY, IDENTITY, NODE_KEY, ROSTER, SEALING, Home
 from client.node_key import public_node_key
 from common.bundle_folder import Bundle
 from common.certificates import read_certificate, validity_of
@@ -37,7 +37,7 @@ def examine_papers(home: Home, *, now: datetime) -> tuple[list[Finding], Bundle 
 
 def _permissions(home: Home) -> list[Finding]:
     findings = []
-    for name in (IDENTITY, NODE_KEY):
+    for name in (IDENTITY, SEALING, NODE_KEY):
         path = home.folder / name
         if path.exists() and path.stat().st_mode & OTHERS:
             findings.append(

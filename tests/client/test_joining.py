@@ -64,7 +64,7 @@ def test_a_hospital_joins_and_its_private_keys_stay_with_it(say: Say, operator: 
     home = joined(say, "north", operator)
     assert home.kit().hub == "hub.example.org:443"
     sent = Path("north.request.json").read_bytes() + Path("north.kit.json").read_bytes()
-    for name in ("identity.key", "node.key"):
+    for name in ("identity.key", "sealing.key", "node.key"):
         key = home.folder / name
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
         assert key.read_bytes() not in sent
