@@ -57,14 +57,14 @@ class Consortium:
         return {"site": site, "home": str(home), "store": str(store), "bank": str(bank.folder)}
 
 
-def found(folder: Path, *, sites: Iterable[str] = SITES) -> Consortium:
+def found(folder: Path, *, sites: Iterable[str] = SITES, hub: str = "hub.example.org:443") -> Consortium:
     """A hub and its hospitals, all in `folder`."""
     now = datetime.now(UTC).replace(microsecond=0)
-    hub, homes = HubHome(folder / "hub"), {}
-    operator = hub.found("chest", "hub.example.org:443", further_names=[], password=None).operator
+    place, homes = HubHome(folder / "hub"), {}
+    operator = place.found("chest", hub, further_names=[], password=None).operator
     for site in sites:
         home = Home(folder / site)
-        kit = Members(hub).admit(home.request(site, now=now), password=None, roster=None, now=now)
+        kit = Members(place).admit(home.request(site, now=now), password=None, roster=None, now=now)
         home.join(kit, operator=operator, now=now)
         homes[site] = home
-    return Consortium(hub, homes, folder, now)
+    return Consortium(place, homes, folder, now)

@@ -21,14 +21,18 @@ from typing import Self
 
 import tomli_w
 
+from client.home import Home
 from client.node_key import write_node_key
 from common import errors
 from common.errors import ConfigurationError, FederationError, PeerError
 from common.files import write_whole
 from server.flower_app import build_app
+from server.home import AUTHORITY, SERVER, SERVER_KEY, HubHome
+from server.members import Members
 from simulations.deployment.control import Control, RunStatus, Setting
 from simulations.deployment.credentials import (
     PRIVATE,
+    ServerCertificate,
     issue_server_certificate,
     write_secret,
 )
@@ -60,7 +64,13 @@ class LoopbackDeployment:
     """The processes of a federation: started on entry, gone on exit, whatever happens in between."""
 
     def __init__(
-        self, folder: Path, *, app: Path, sites: Mapping[str, Mapping[str, Setting]], threads: int = 1
+        self,
+        folder: Path,
+        *,
+        app: Path,
+        sites: Mapping[str, Mapping[str, Setting]],
+        threads: int = 1,
+        consortium: HubHome | None = None,
     ) -> None:
         """Prepare; nothing runs before the `with` block.
 
@@ -70,12 +80,15 @@ class LoopbackDeployment:
             sites: name -> what the site's ClientApp finds in `context.node_config`.
             threads: OMP_NUM_THREADS of every process. Sums in another number of threads end in other
                 last bits, so runs that are compared bit by bit need the same.
+            consortium: whose certificate the hub shows and whose members are let in, each with the keys and
+                the trust of the `home` in its settings; None makes keys for this deployment alone.
 
         Raises:
             ConfigurationError: no site, a name that cannot be a folder, an app that Flower refuses.
         """
         _check_names(sites)
         self._folder = folder.resolve()
+        self._consortium = consortium
         self._bundle = build_app(app)
         self._settings = {name: dict(settings) for name, settings in sites.items()}
         self._hub = self._party("the hub", "hub", threads)
@@ -200,7 +213,13 @@ class LoopbackDeployment:
         return self._sites[name]
 
     def _start_hub(self) -> None:
-        self._certificate = issue_server_certificate(self._hub.folder)
+        self._certificate = (
+            issue_server_certificate(self._hub.folder)
+            if self._consortium is None
+            else ServerCertificate(
+                *(self._consortium.folder / name for name in (AUTHORITY, SERVER, SERVER_KEY))
+            )
+        )
         secret = write_secret(self._hub.folder / "secret")
         self._port = free_port()
         self._control = Control(self.address, authority=self.authority)
@@ -226,21 +245,29 @@ class LoopbackDeployment:
         self._wait_until(self._control.answers, [self._hub], seconds=START_SECONDS)
 
     def _admit(self, name: str) -> None:
-        """Make the site's key and register its public half."""
+        """Register the public half of the site's key, which is made unless the site has a home."""
         folder = self._sites[name].folder
-        self._control.register(name, write_node_key(folder / "node.key"))
+        if self._consortium is None:
+            self._control.register(name, write_node_key(folder / "node.key"))
+        else:
+            member = Members(self._consortium).current(name)
+            self._control.register(name, member.request.node_key.encode())
         write_secret(folder / "secret")
         write_whole(folder / "node.toml", tomli_w.dumps(self._settings[name]).encode(), mode=PRIVATE)
 
     def _launch(self, name: str) -> None:
         """Start the site's SuperNode and executor; settings go by file, so that no value needs quoting."""
         site, runtime = self._sites[name], free_port()
+        node_key, authority = site.folder / "node.key", self.authority
+        if self._consortium is not None:
+            home = Home(Path(str(self._settings[name]["home"])))
+            node_key, authority = home.node_key, home.folder / AUTHORITY
         secret = str(site.folder / "secret")
         site.spawn(
             SUPERNODE,
             [
-                *("--superlink", self.address, "--root-certificates", str(self.authority)),
-                *("--auth-supernode-private-key", str(site.folder / "node.key")),
+                *("--superlink", self.address, "--root-certificates", str(authority)),
+                *("--auth-supernode-private-key", str(node_key)),
                 *("--host", HOST, "--port", str(runtime)),
                 *("--isolation", "process", "--superexec-auth-secret-file", secret),
                 *("--node-config", str(site.folder / "node.toml")),
