@@ -38,6 +38,8 @@ class BundleManifest(Signed):
     """SHA-256 of the Flower app."""
     lock: Hex32
     """SHA-256 of the list of packages that it runs with."""
+    files: dict[str, Hex32]
+    """Path in the bundle -> SHA-256, of every file but the manifest; a bundle holds no other."""
     image: ImageDigest | None
     """The container image, where the operator pins one."""
     roster: Hex32 | None

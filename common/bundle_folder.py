@@ -64,6 +64,7 @@ def sign_bundle(project: Project, offer: Offer, operator: Secret) -> Bundle:
         version=offer.version,
         fab=sha256_of(project.folder / FAB),
         lock=sha256_of(project.folder / LOCK),
+        files=_digests(project.folder),
         image=offer.image,
         created=offer.created,
         expires=offer.expires,
@@ -89,16 +90,28 @@ def open_bundle(folder: Path, *, operator: str, now: datetime) -> Bundle:
     manifest = read_manifest(folder)
     manifest.require_signature(operator, signer="this consortium's operator")
     manifest.require_in_time(now)
-    for name, digest in ((FAB, manifest.fab), (LOCK, manifest.lock)):
-        file = folder / name
-        if not file.is_file() or sha256_of(file) != digest:
+    found = _digests(folder)
+    for name in sorted(found.keys() | manifest.files.keys()):
+        if found.get(name) != manifest.files.get(name):
             raise _differs(manifest, name)
     project = open_project(folder)
-    facts = _facts(project)
+    facts = _facts(project) | {"fab": found.get(FAB), "lock": found.get(LOCK)}
     for key, value in facts.items():
         if getattr(manifest, key) != value:
             raise _differs(manifest, "project.json" if key == "project" else key)
     return Bundle(manifest, project)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Path -> digest of every file in `folder` but the manifest."""
+    files = [path for path in sorted(folder.rglob("*")) if not path.is_dir() and path != folder / BUNDLE]
+    try:
+        return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
+    except OSError as error:
+        raise ConfigurationError(
+            f"{error.filename}: {error.strerror}; fetch the bundle again",
+            outward="project bundle cannot be read",
+        ) from None
 
 
 def _facts(project: Project) -> dict[str, object]:

@@ -76,7 +76,9 @@ def one_byte(name: str) -> Change:
         *map(one_byte, ["app.fab", "requirements.lock", "spec.json", "project.json", "tokenizer.json"]),
         one_byte("bundle.json"),
         lambda folder: (folder / "app.fab").unlink(),
+        lambda folder: (folder / "pretrained.json").write_text("what the operator did not sign"),
         lambda folder: (folder / "spec.json").write_bytes(b""),
+        lambda folder: (folder / "link.json").symlink_to("nowhere"),
         lambda folder: (folder / "bundle.json").write_bytes((folder / "bundle.json").read_bytes()[:99]),
     ],
 )
