@@ -4,13 +4,18 @@ import json
 from pathlib import Path
 
 import pytest
-from consortium_samples import found
+from consortium_samples import Consortium, found
 from flwr.app import Context, RecordDict
+from privacy_samples import private_spec
 from tiny import SITES, tiny_spec
 
 from client.app import app
-from common.errors import IntegrityError, PeerError
+from client.explanation import explain
+from client.ledger import Ledger
+from common.errors import IntegrityError, PeerError, PolicyError
 from common.project import Project, create_project
+from common.roster import Member, Roster, make_roster
+from common.secagg.keys import identity_of
 from common.store import Store
 from server import cohort
 from server.app import app as server_app
@@ -98,3 +103,66 @@ def test_a_removed_site_is_no_longer_asked_and_a_changed_bundle_does_not_run(
     again = RunSettings(folder, tmp_path / "again", {}, False, "inprocess", hub=chest.hub.folder)
     with pytest.raises(IntegrityError, match=r"app\.fab differs"):
         run(grid, again)
+
+
+def signed_roster(chest: Consortium, *, without: str = "") -> Roster:
+    """All members of the consortium; `without` one signature."""
+    keys = {name: home.identity() for name, home in chest.homes.items()}
+    members = tuple(Member(name=name, identity=identity_of(key).hex()) for name, key in sorted(keys.items()))
+    roster = make_roster(version=1, members=members, min_sites=3, weight_cap=1024, profiles=("wide",))
+    for name, key in keys.items():
+        roster = roster if name == without else roster.signed_by(name, key)
+    return roster
+
+
+@pytest.fixture
+def secure(tmp_path: Path) -> tuple[Consortium, Project]:
+    """A consortium whose project sums securely and trains privately."""
+    chest = found(tmp_path)
+    spec = private_spec(
+        federation__rounds=1,
+        federation__min_sites=3,
+        data__anchor_pairs=0,
+        secure_aggregation__mode="sa1",
+        secure_aggregation__min_sites=3,
+        secure_aggregation__rare_rows="noise",
+    )
+    roster = signed_roster(chest)
+    return chest, create_project(tmp_path / "unsigned", spec, sites=[*SITES], bank=None, roster=roster)
+
+
+def test_approving_a_bundle_approves_its_roster_and_the_budget_that_it_names(
+    tmp_path: Path, secure: tuple[Consortium, Project], stores: dict[str, Store], bank: Store
+) -> None:
+    chest, project = secure
+    bundle = chest.bundle(project)
+    nodes = {}
+    for site in SITES:
+        explained = explain(bundle, site=site, before=None)
+        assert (explained.epsilon, explained.delta) == (30.0, 1e-2)
+        said = " ".join([*explained.leaves, *explained.protection, *explained.warnings])
+        assert "sums over at least 3 hospitals" in said
+        assert "epsilon 30 at delta 0.01" in said
+        assert "without" not in said
+        chest.approvals(site).approve(bundle.project.folder, now=chest.founded)
+        ledger = tmp_path / f"ledger-{site}"
+        Ledger.open_new(ledger, population=site, epsilon=60, delta=1e-2)
+        nodes[site] = chest.node(site, stores, bank) | {"ledger": str(ledger)}
+    settings = RunSettings(
+        bundle.project.folder, tmp_path / "out", {}, False, "inprocess", hub=chest.hub.folder
+    )
+    run(InProcessGrid(nodes, client_app=app), settings)
+    assert statuses(settings.out) == [dict.fromkeys(SITES, "ok")]
+    assert {len(Ledger(tmp_path / f"ledger-{site}").read().reserved) for site in SITES} == {1}
+
+
+def test_a_bundle_whose_roster_lacks_a_signature_is_not_approved(
+    secure: tuple[Consortium, Project],
+) -> None:
+    chest, project = secure
+    signed_roster(chest, without="west").save(project.folder / "roster.json")
+    bundle = chest.bundle(project)
+    with pytest.raises(IntegrityError, match="lacks a valid signature of west"):
+        chest.approvals("east").approve(bundle.project.folder, now=chest.founded)
+    with pytest.raises(PolicyError, match="none ever was"):
+        chest.approvals("east").in_force(now=chest.founded)
