@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from client.node_key import certificate_request, public_node_key, write_node_key
 from common.errors import ConfigurationError, IntegrityError, PolicyError
 from common.files import write_whole
@@ -25,7 +27,7 @@ from common.joining import JoinRequest, Kit
 from common.roster import Roster, read_roster, require_no_shrinking
 from common.secagg.keys import KEY_BYTES, Secret, identity_of
 from common.secagg.site import Member
-from common.signed import read_signed
+from common.signed import SiteName, read_signed
 
 IDENTITY, ROSTER, ROUNDS = "identity.key", "roster.json", "secagg"
 SEALING, NODE_KEY, REQUEST, KIT = "sealing.key", "node.key", "request.json", "kit.json"
@@ -76,8 +78,15 @@ class Home:
         """Make this site's keys, unless they are there, and what it asks the consortium for.
 
         Raises:
-            ConfigurationError: this is the home of another site, or a key is damaged; nothing was changed.
+            ConfigurationError: the name cannot be one, this is the home of another site, or a key is damaged;
+                nothing was changed.
         """
+        try:
+            TypeAdapter(SiteName).validate_python(name)
+        except ValidationError:
+            raise ConfigurationError(
+                f"site name {name!r} cannot be used; take letters, digits, dots, hyphens and underscores"
+            ) from None
         if (self.folder / REQUEST).exists() and self.name != name:
             raise ConfigurationError(
                 f"{self.folder} is the home of {self.name}; give {name} a --home of its own"

@@ -9,7 +9,6 @@ import typer
 from client.home import ROSTER
 from client.home import Home as SiteHome
 from client.options import HOME, Home
-from common.errors import ConfigurationError
 from common.joining import Kit
 from common.signed import read_signed
 
@@ -26,12 +25,7 @@ def init(
     Called again it makes the request anew and leaves the keys as they are.
     """
     place = SiteHome(home.expanduser())
-    try:
-        request = place.request(name, now=datetime.now(UTC))
-    except ValueError:
-        raise ConfigurationError(
-            f"site name {name!r} cannot be used; take letters, digits, dots, hyphens and underscores"
-        ) from None
+    request = place.request(name, now=datetime.now(UTC))
     path = out or Path(f"{name}.request.json")
     request.save(path)
     typer.echo(f"request of {name} in {path}; it holds public keys only, send it to the operator")

@@ -10,15 +10,26 @@ from typing import Annotated, ClassVar, Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from common.certificates import public_pem, read_certificate, require_issued_by, validity_of
 from common.errors import IntegrityError, PolicyError
 from common.roster import Roster
 from common.signed import Hex32, Moment, Signed, SiteName, require_not_from_the_future
 
-Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9.:\[\]-]+:[0-9]{1,5}$")]
-"""host:port"""
+LAST_PORT = 65535
+
+
+def _with_a_port(address: str) -> str:
+    if not 0 < int(address.rpartition(":")[2]) <= LAST_PORT:
+        raise ValueError(f"no such port; the last one is {LAST_PORT}")
+    return address
+
+
+Address = Annotated[
+    str, Field(pattern=r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"), AfterValidator(_with_a_port)
+]
+"""host:port; an IPv6 address stands in brackets."""
 
 
 class JoinRequest(Signed):

@@ -74,7 +74,8 @@ def reach(address: Address) -> socket.socket:
     connection = socket.create_connection(address.first, timeout=TIMEOUT_SECONDS)
     if address.proxy is None:
         return connection
-    target = f"{address.host}:{address.port}"
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    target = f"{host}:{address.port}"
     connection.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode())
     answer = b""
     while b"\r\n\r\n" not in answer and len(answer) < LARGEST_ANSWER:

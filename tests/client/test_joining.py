@@ -84,6 +84,28 @@ def test_init_again_asks_anew_with_the_same_keys_and_never_for_another_site(say:
     assert "home of north" in said
 
 
+@pytest.mark.parametrize("name", ["", "..", "../x", "a b", "-x", "x" * 64, "a\n"])
+def test_a_name_that_is_no_folder_name_makes_no_keys(say: Say, name: str) -> None:
+    code, said = say("fedvlp-site", "init", "--home", "home", "--", name)
+    assert (code, said.count("\n")) == (2, 1)
+    assert not Path("home").exists()
+
+
+@pytest.mark.parametrize(
+    "hub", ["hub", "hub:0", "hub:65536", "hub:x", "h b:1", ":443", "::1:443", "https://h:1"]
+)
+def test_an_address_that_cannot_be_begins_no_consortium(say: Say, hub: str) -> None:
+    code, said = say("fedvlp-server", "init", "c", "--hub", hub, "--without-password", "--home", "hub")
+    assert (code, said.count("\n")) == (2, 1)
+    assert not (Path("hub") / "consortium.json").exists()
+
+
+def test_an_address_may_be_of_ipv6(say: Say) -> None:
+    options = ("--hub", "[2001:db8::1]:443", "--without-password", "--home", "hub")
+    assert say("fedvlp-server", "init", "c", *options)[0] == 0
+    assert HubHome(Path("hub")).consortium().names == ("2001:db8::1",)
+
+
 def test_another_site_changes_nothing_at_the_first(say: Say, operator: str) -> None:
     north = joined(say, "north", operator)
     before, at_hub = files_of(north.folder), files_of(Path("hub"))
