@@ -14,6 +14,7 @@ from common.bundle_folder import Bundle, Offer, sign_bundle
 from common.project import Project, open_project
 from common.store import Store
 from server.approvals import ApprovalBox
+from server.flower_app import lock_file
 from server.home import HubHome
 from server.members import Members
 
@@ -35,7 +36,7 @@ class Consortium:
             consortium="chest",
             version=version,
             fab=fab,
-            lock=b"torch==2.13.0\n",
+            lock=lock_file().read_bytes(),
             image=None,
             created=self.founded,
             expires=self.founded + timedelta(days=days),

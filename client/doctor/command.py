@@ -33,6 +33,7 @@ def doctor(
     from client.doctor.finding import exit_code
     from client.doctor.machine import examine_machine
     from client.doctor.network import examine_network
+    from client.doctor.packages import examine_packages
     from client.doctor.papers import examine_papers
     from client.doctor.records import examine_ledger, examine_store
     from client.home import AUTHORITY
@@ -42,6 +43,7 @@ def doctor(
     place = SiteHome(home.expanduser())
     name = place.name
     findings, bundle = examine_papers(place, now=datetime.now(UTC))
+    findings += examine_packages(bundle)
     model_bytes = 0 if bundle is None else 4 * bundle.project.layout.num_coordinates
     findings += examine_machine(place.folder, model_bytes=model_bytes)
     findings += examine_store(store, bundle)

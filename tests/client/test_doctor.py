@@ -21,6 +21,7 @@ from tiny import tiny_store
 from client.doctor import machine
 from client.doctor.finding import Finding, exit_code, failed, passed
 from client.doctor.network import examine_network
+from client.doctor.packages import examine_packages
 from client.doctor.papers import examine_papers
 from client.doctor.records import examine_ledger, examine_store
 from client.ledger import Ledger
@@ -344,6 +345,16 @@ def test_stores_and_ledgers_are_held_against_the_project(
     assert examine_ledger(place, site="east", bundle=needy)[0].status == "pass"
     (place / "head").write_text("0" * 64)
     assert exit_code(examine_ledger(place, site="east", bundle=needy)) == 6
+
+
+def test_packages_that_differ_from_the_approved_ones_are_named(approved: Bundle) -> None:
+    assert examine_packages(approved)[0].status == "pass"
+    assert examine_packages(None) == []
+    lock = approved.project.folder / "requirements.lock"
+    lock.write_text("torch==0.1\nno-such-package==1\npydantic==0.1 ; python_version > '3'\n# a==1\n")
+    finding = examine_packages(approved)[0]
+    assert finding.status == "fail"
+    assert "instead of 0.1, no-such-package missing instead of 1, pydantic" in finding.found
 
 
 def test_a_machine_without_room_for_the_model_fails(tmp_path: Path) -> None:
