@@ -11,8 +11,7 @@ from pathlib import Path
 
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 """Elsewhere every worker imports for itself."""
-PRELOADED = ("__main__", "client.app", "torch._dynamo")
-"""The last is what torch imports when the first optimiser is made, and takes as long as torch itself."""
+PRELOADED = ("__main__", "client.app")
 
 
 def start_worker_server() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from common.model.prompts import PROMPTS
 from common.model.vlp import VLPModel
-from common.seeds import derive_seed
+from common.seeds import derive_seed, seed_chance
 from common.spec.run import Spec
 
 BASE, ADAPTER = ".base_layer.", ".lora_"
@@ -35,7 +35,7 @@ def adapt(model: VLPModel, spec: Spec) -> None:
     from peft import LoraConfig, inject_adapter_in_model  # seconds to import, and few runs need it
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(spec.seed, "adaptation"))
+        seed_chance(derive_seed(spec.seed, "adaptation"))
         for name in adaptation.towers:
             tower = model.get_submodule(name)
             layers = [path for path, module in tower.named_modules() if isinstance(module, nn.Linear)]

@@ -21,7 +21,7 @@ from common.model.prompts import embeddings_of, give_prompts
 from common.model.tabular import TabularEncoder
 from common.objectives.base import Loss, Objective, Reference, View, Views
 from common.objectives.registry import Sizes, build_objectives
-from common.seeds import derive_seed
+from common.seeds import derive_seed, seed_chance
 from common.spec.model import ModelSpec
 from common.spec.run import Spec
 
@@ -248,7 +248,7 @@ def build_model(
 ) -> VLPModel:
     """A fresh model whose weights are a function of `spec.seed` alone; the caller's random state is kept."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(spec.seed, "model"))
+        seed_chance(derive_seed(spec.seed, "model"))
         model = VLPModel(spec, vocabulary_size, towers)
     if spec.train.vocabulary_rows == "frozen":
         for name, weight in model.named_parameters():

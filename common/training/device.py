@@ -90,8 +90,10 @@ def repeatable(spec: TrainSpec, device: torch.device) -> Iterator[None]:
     strict = spec.deterministic and device.type == "cuda"
     if strict:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(strict or before)
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode(
+        "error" if strict else before
+    )  # imports no compiler, as the other one does
     try:
         with torch.random.fork_rng(devices=gpus):
             yield
@@ -104,7 +106,7 @@ def repeatable(spec: TrainSpec, device: torch.device) -> Iterator[None]:
             ) from None
         raise
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.set_deterministic_debug_mode(before)
 
 
 def made_on(device: torch.device) -> AbstractContextManager[object]:

@@ -19,6 +19,7 @@ from common.data.batch import Batch
 from common.model.encoders import Tokens
 from common.model.vlp import VLPModel
 from common.objectives.base import Loss, Views
+from common.seeds import seed_chance
 from common.training.peers import ALONE, Peers
 
 
@@ -64,7 +65,7 @@ def backpropagate(
     """
     batch = model.with_public(batch)
     if plan.chunk_rows is None and plan.peers.count == 1:
-        torch.manual_seed(seed)
+        seed_chance(seed)
         with plan.precision():
             found = model.losses(batch, names)
         if found:
@@ -110,11 +111,11 @@ def _couple(
     needs, whole = model.needs(names), model.reads_tokens(names)
     seen: list[Views] = []
     for chunk in chunks:
-        torch.manual_seed(chunk.seed)
+        seed_chance(chunk.seed)
         with torch.no_grad(), plan.precision():
             seen.append(_changed(model.views(chunk.batch, needs), Tensor.detach, whole=whole))
     views: Views = _changed(_joined(seen), lambda rows: _leaf(plan.peers.gather(rows)), whole=True)
-    torch.manual_seed(seed)
+    seed_chance(seed)
     with plan.precision():
         found = model.judge(views, batch, names)
     if not found:
@@ -150,7 +151,7 @@ def _work_off(
         The losses of the objectives in `by_row`, each as its part of the mean over the whole batch.
     """
     needs = model.needs(coupled)
-    torch.manual_seed(chunk.seed)
+    seed_chance(chunk.seed)
     with plan.precision():
         views = model.views(chunk.batch, needs)
         rows = _rows_of(views, whole=model.reads_tokens(coupled)) if answers else []

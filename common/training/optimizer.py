@@ -1,6 +1,7 @@
 """AdamW with a rate per layer, its schedule, and the mean of the weights on the way."""
 
 import math
+from inspect import unwrap
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,20 @@ from common.training.towers import depth_of
 
 BETAS = (0.9, 0.98)
 """AdamW's, as in Radford et al. 2021, arXiv:2103.00020, table 19 (ViT)."""
+
+
+class AdamW(torch.optim.AdamW):
+    """torch's AdamW without torch's compiler.
+
+    When one of these methods is first called, torch imports its compiler, only to tell it to leave the method
+    alone. That takes as long as importing torch itself; the spec says what is compiled, and this never is.
+    """
+
+    add_param_group = unwrap(torch.optim.Optimizer.add_param_group)
+    zero_grad = unwrap(torch.optim.Optimizer.zero_grad)
+    state_dict = unwrap(torch.optim.Optimizer.state_dict)
+    load_state_dict = unwrap(torch.optim.Optimizer.load_state_dict)
+    step = torch.no_grad()(unwrap(torch.optim.Adam.step))
 
 
 def build_optimizer(model: nn.Module, spec: TrainSpec) -> torch.optim.AdamW:
@@ -23,7 +38,7 @@ def build_optimizer(model: nn.Module, spec: TrainSpec) -> torch.optim.AdamW:
         for name, weight in model.named_parameters():
             if (weight.ndim >= 2) is wanted:
                 groups.setdefault((decay, rate_share(model, name, spec)), []).append(weight)
-    return torch.optim.AdamW(
+    return AdamW(
         [
             {"params": weights, "weight_decay": decay, "rate_share": share}
             for (decay, share), weights in groups.items()

@@ -16,7 +16,7 @@ from common.errors import ConfigurationError
 from common.model.vlp import VLPModel
 from common.objectives.base import Loss
 from common.objectives.registry import REGULARISERS
-from common.seeds import derive_seed, generator
+from common.seeds import derive_seed, generator, seed_chance
 from common.spec.run import Spec
 from common.training.company import in_company
 from common.training.device import made_on, pick_device, precision_of, repeatable
@@ -154,7 +154,7 @@ def validate(model: VLPModel, batches: list[Batch], spec: Spec) -> LossSums:
     losses = LossSums()
     with repeatable(spec.train, device), _lying_on(model, device):
         for number, batch in enumerate(batches):
-            torch.manual_seed(derive_seed(spec.seed, "validation", number))
+            seed_chance(derive_seed(spec.seed, "validation", number))
             with precision_of(spec.train, device), made_on(device):
                 found = model.losses(batch.to(device))
             losses.add_all(found)
@@ -209,7 +209,10 @@ def _drop_patches(
 
 @contextmanager
 def _lying_on(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """`model` on `device` until the block ends, and on the CPU afterwards."""
+    """`model` on `device` until the block ends, and on the CPU, where it is, afterwards."""
+    if device.type == "cpu":
+        yield
+        return
     try:
         model.to(device)
         yield
