@@ -1,4 +1,4 @@
-"""What the first local step of a process costs: torch's compiler is not imported, and nothing else changes."""
+"""The first local step of a process: torch's compiler is not imported, and nothing else changes."""
 
 import subprocess
 import sys
