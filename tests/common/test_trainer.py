@@ -15,7 +15,7 @@ from common.model.vlp import VLPModel
 from common.project import Project, weights_of
 from common.spec.run import Spec
 from common.training.losses import LossSums
-from common.training.optimizer import build_optimizer, learning_rate_at, ramp_at
+from common.training.optimizer import AdamW, build_optimizer, learning_rate_at, ramp_at
 from common.training.trainer import TrainingRecord, train, validate
 from common.update import digest_weights
 
@@ -223,7 +223,7 @@ def test_the_gradient_is_clipped_to_its_norm(
         squares = [weight.grad.square().sum() for g in self.param_groups for weight in g["params"]]
         norms.append(torch.stack(squares).sum().sqrt().item())
 
-    monkeypatch.setattr(torch.optim.AdamW, "step", remember)
+    monkeypatch.setattr(AdamW, "step", remember)
     spec = tiny_spec(train__gradient_norm=1e-3)
     steps(project.fresh_model(), batches, 0, 2, spec=spec)
     assert norms == pytest.approx([1e-3, 1e-3], rel=1e-2)
