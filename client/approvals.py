@@ -19,7 +19,8 @@ from common.approval import Statement
 from common.bundle import BundleManifest, read_manifest
 from common.bundle_folder import Bundle, open_bundle
 from common.errors import ConfigurationError, IntegrityError, PolicyError
-from common.files import whole_folder, write_whole
+from common.files import sha256_of, whole_folder, write_whole
+from common.project import MANIFEST
 from common.secagg.keys import identity_of
 from common.signed import parse_signed
 
@@ -201,4 +202,11 @@ def project_of(node: NodeConfig, *, now: datetime) -> Path:
             outward="node configuration names another site",
         )
     approvals = Approvals(home)
-    return approvals.folder_of(approvals.in_force(now=now).digest())
+    manifest = approvals.in_force(now=now)
+    folder = approvals.folder_of(manifest.digest())
+    if not (folder / MANIFEST).is_file() or sha256_of(folder / MANIFEST) != manifest.project:
+        raise IntegrityError(
+            f"{folder} holds another project than the approved bundle; approve the bundle again",
+            outward="project bundle damaged",
+        )
+    return folder

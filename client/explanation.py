@@ -144,7 +144,8 @@ def _protection(project: Project) -> tuple[str, ...]:
             f"delta {privacy.delta:g} over all rounds, mechanism {privacy.mechanism}, noise multiplier "
             f"{privacy.noise_multiplier:g}; charged to this hospital's ledger before anything is read"
         )
-    lines.append("TLS to the hub of the kit; code, settings and sites are those of this bundle and no others")
+    lines.append("TLS to the hub of the kit")
+    lines.append("FedVLP's app takes settings and sites from this bundle alone, and refuses other projects")
     return tuple(lines)
 
 
@@ -157,7 +158,11 @@ def _warnings(bundle: Bundle, site: str) -> tuple[str, ...]:
     if not isinstance(spec.privacy, LocalPrivacySpec):
         lines.append("without differential privacy an update or the model may reveal a patient's data")
     if bundle.manifest.image is None:
-        lines.append("the container image is not pinned; the code and the packages are")
+        lines.append("the container image is not pinned")
+    lines.append(
+        "code and packages are signed, yet nothing at this site keeps the hub from starting other code: "
+        "connect to a hub that you trust with that"
+    )
     return tuple(lines)
 
 

@@ -1,6 +1,7 @@
 """What a hospital approves is what runs there: anything else is refused, with its code and its line."""
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -8,10 +9,10 @@ from pathlib import Path
 import pytest
 from conftest import Say
 from consortium_samples import Consortium, found
-from flwr.app import Context, Message, RecordDict
+from flwr.app import Message
+from one_site import ask
 from tiny import SITES, first_instruction, tiny_spec
 
-from client.app import app
 from client.approvals import APPROVALS
 from common.approval import Statement
 from common.bundle_folder import Bundle
@@ -22,7 +23,6 @@ from common.signed import parse_signed
 from common.store import Store
 from server.flower_app import app_folder, build_app
 from server.members import Members
-from simulations.grid import FIRST_NODE, RUN_ID, InProcessGrid, handle
 
 Change = Callable[[Path], object]
 
@@ -41,15 +41,6 @@ def bundle(chest: Consortium, project: Project) -> Bundle:
 def approved(chest: Consortium, bundle: Bundle) -> Bundle:
     """Approved at east."""
     return chest.approvals("east").approve(bundle.project.folder, now=chest.founded)[0]
-
-
-def ask(node: dict[str, str], content: RecordDict | None = None, kind: str = TRAIN) -> Message:
-    """The reply of the hospital's app to one message, as Flower would send it."""
-    InProcessGrid({})  # makes this process the hub, which may write messages
-    context = Context(
-        run_id=RUN_ID, node_id=FIRST_NODE, node_config={**node}, state=RecordDict(), run_config={}
-    )
-    return handle(app, Message(content or RecordDict(), FIRST_NODE, kind), context)
 
 
 def said_by(reply: Message) -> Statement:
@@ -187,6 +178,16 @@ def test_a_byte_changed_in_the_site_s_own_copy_is_found(
     assert "project bundle" in ask(chest.node("east", stores, bank), instruction).error.reason
 
 
+def test_another_project_put_into_the_site_s_own_copy_is_found(
+    chest: Consortium, approved: Bundle, bank: Store, stores: dict[str, Store], tmp_path: Path
+) -> None:
+    """Whole in itself, and the one that the hub names: only the approved bundle tells that it is another."""
+    other = create_project(tmp_path / "p", tiny_spec(train__local_steps=3), sites=[*SITES], bank=bank)
+    shutil.copytree(other.folder, chest.approvals("east").folder_of(approved.digest), dirs_exist_ok=True)
+    reply = ask(chest.node("east", stores, bank), first_instruction(other).to_records())
+    assert "project bundle damaged" in reply.error.reason
+
+
 def test_the_next_version_takes_the_place_of_the_last_and_never_goes_back(
     chest: Consortium, project: Project
 ) -> None:
@@ -300,7 +301,10 @@ def test_a_bundle_goes_from_the_operator_to_a_site_and_its_approval_back(
     assert code == 0, said
     first = json.loads(said)
     assert (first["version"], first["epsilon"], first["compared_with"]) == (1, None, None)
-    assert len(first["warnings"]) == 3
+    expected = ("secure aggregation", "differential privacy", "image is not pinned", "starting other code")
+    assert [words in warning for words, warning in zip(expected, first["warnings"], strict=True)] == [
+        True
+    ] * 4
     code, said = say("fedvlp-site", "project", "approve", "one", "--hash", "0" * 64, "--home", "east")
     assert (code, said.count("\n")) == (4, 1)
     code, said = say("fedvlp-site", "project", "approve", "one", "--home", "east")
