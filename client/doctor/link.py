@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # not in the stubs
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
 TIMEOUT_SECONDS = 10.0
 PROBE_BYTES = 2 << 20

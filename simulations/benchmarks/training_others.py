@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.library import Library
 
 from common.training.device import multiplies_bfloat16
 from simulations.benchmarks.training_party import (
@@ -134,7 +135,7 @@ def _open_clip_optimizer(model: nn.Module) -> torch.optim.Optimizer:
 
 def declare_box_operators() -> None:
     """Let torchvision be imported whatever torch it was built for; of its C++ only two boxes are named."""
-    library: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]  # torch's
+    library: Any = Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     _DECLARED.append(library)

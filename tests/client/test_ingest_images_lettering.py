@@ -86,8 +86,10 @@ def test_pictures_too_small_for_text_hold_none(shape: tuple[int, int]) -> None:
     assert find_lettering(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)) == []
 
 
-def test_noise_of_any_kind_ends() -> None:
-    find_lettering(np.random.default_rng(0).integers(0, 2, (512, 512), dtype=np.uint8) * np.uint8(255))
+def test_noise_of_black_and_white_is_hardly_taken_for_text() -> None:
+    noise = np.random.default_rng(0).integers(0, 2, (512, 512), dtype=np.uint8) * np.uint8(255)
+    found = find_lettering(noise)
+    assert sum((box.bottom - box.top) * (box.right - box.left) for box in found) < 0.01 * noise.size
 
 
 def test_pieces_are_those_of_a_flood_fill() -> None:

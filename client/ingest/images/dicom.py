@@ -12,6 +12,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
+from client.ingest.images.attempt import attempt
 from client.ingest.images.elements import num_frames, number_of
 from client.ingest.images.grey import render, window_source
 from client.ingest.images.header import Header, header_of
@@ -29,39 +30,24 @@ def read_dicom(path: Path, preparation: Preparation) -> Picture | Reason:
     """Read one file and prepare its frames, or say why not."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dataset = _open(path)
+        dataset = attempt(lambda: _open(path), Reason.MALFORMED)
         if isinstance(dataset, Reason):
             return dataset
-        # Hostile and broken files make pydicom and the codecs raise almost anything.
-        try:
-            header = header_of(dataset)
-        except MemoryError:
-            raise
-        except Exception:
-            return Reason.MALFORMED
+        header = attempt(lambda: header_of(dataset), Reason.MALFORMED)
         if isinstance(header, Reason):
             return header
-        try:
-            return _read(dataset, header, preparation)
-        except MemoryError:
-            raise
-        except Exception:
-            return Reason.UNDECODABLE
+        return attempt(lambda: _read(dataset, header, preparation), Reason.UNDECODABLE)
 
 
 def _open(path: Path) -> Dataset | Reason:
     try:
         return Reason.TOO_LARGE if is_bomb(path) else dcmread(path)
-    except MemoryError:
-        raise
     except (InvalidDicomError, IsADirectoryError):
         return Reason.NOT_DICOM
     except OSError as error:  # without a number it is pydicom's own: the file ends inside a sequence
         return Reason.UNREADABLE if error.errno else Reason.TRUNCATED
     except (EOFError, zlib.error):
         return Reason.TRUNCATED
-    except Exception:
-        return Reason.MALFORMED
 
 
 def _read(dataset: Dataset, header: Header, preparation: Preparation) -> Picture | Reason:

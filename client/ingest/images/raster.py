@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from client.ingest.images.attempt import attempt
 from client.ingest.images.header import Header
 from client.ingest.images.picture import Drawing, Picture, TextClaim, prepare
 from client.ingest.images.stored import MAX_PIXELS
@@ -41,33 +42,36 @@ def read_raster(path: Path, preparation: Preparation) -> Picture | Reason:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            image = Image.open(path, formats=list(FORMATS))
-        except Image.DecompressionBombError:
-            return Reason.TOO_LARGE
-        except OSError as error:
-            if isinstance(error, UnidentifiedImageError):
-                return Reason.MALFORMED
-            return Reason.TRUNCATED if error.errno is None else Reason.UNREADABLE
-        except MemoryError:
-            raise
-        except Exception:
-            return Reason.MALFORMED
+        image = attempt(lambda: _open(path), Reason.MALFORMED)
+        if isinstance(image, Reason):
+            return image
         with image:
-            if image.width * image.height > MAX_PIXELS:
-                return Reason.TOO_LARGE
-            try:
-                drawing = _draw(image, preparation)
-            except OSError:
-                return Reason.TRUNCATED
-            except MemoryError:
-                raise
-            except Exception:
-                return Reason.UNDECODABLE
+            drawing = attempt(lambda: _read(image, preparation), Reason.UNDECODABLE)
+    if isinstance(drawing, Reason):
+        return drawing
     header = Header(
         instance_uid=path.name, study_uid="", accession="", patient_id="", issuer="", modality="", view=""
     )
     return prepare(header, [drawing], (0,), preparation, source_frames=1, text=MAY_HOLD_TEXT)
+
+
+def _open(path: Path) -> Image.Image | Reason:
+    try:
+        image = Image.open(path, formats=list(FORMATS))
+    except Image.DecompressionBombError:
+        return Reason.TOO_LARGE
+    except UnidentifiedImageError:
+        return Reason.MALFORMED
+    except OSError as error:
+        return Reason.TRUNCATED if error.errno is None else Reason.UNREADABLE
+    return Reason.TOO_LARGE if image.width * image.height > MAX_PIXELS else image
+
+
+def _read(image: Image.Image, preparation: Preparation) -> Drawing | Reason:
+    try:
+        return _draw(image, preparation)
+    except OSError:
+        return Reason.TRUNCATED
 
 
 def _draw(image: Image.Image, preparation: Preparation) -> Drawing:

@@ -196,7 +196,8 @@ def test_layers_that_mix_patients_or_keep_statistics_are_refused(layer: nn.Modul
 
 
 def test_layers_that_see_one_row_at_a_time_are_welcome() -> None:
-    Covered(nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.GroupNorm(2, 4), nn.InstanceNorm2d(4)))
+    model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.GroupNorm(2, 4), nn.InstanceNorm2d(4))
+    assert len(Covered(model).parameters) == len([*model.parameters()])
 
 
 def test_a_model_without_anything_to_train_is_refused() -> None:
