@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flwr.app import Context, RecordDict
-
 from client.home import Home
 from client.ingest.quality import require_quality
 from client.ledger import Ledger
@@ -25,7 +23,7 @@ from common.spec.run import Spec
 from common.store import Store
 from server.app import app as server_app
 from server.run import Engine, RunSettings, refuse_another_run
-from simulations.grid import HUB, RUN_ID, Faults, InProcessGrid, NodeConfig, log_to
+from simulations.grid import Faults, InProcessGrid, NodeConfig, hub_context, log_to
 
 LOG = "run.log"
 """What hospitals would find in their logs; in a run's folder, made when there is something to say."""
@@ -195,14 +193,7 @@ def _in_process(federation: Federation, settings: RunSettings, local: Local) -> 
         log_to(log),
         InProcessGrid(federation.node_configs(), workers=local.workers, faults=local.faults, log=log) as grid,
     ):
-        context = Context(
-            run_id=RUN_ID,
-            node_id=HUB,
-            node_config={},
-            state=RecordDict(),
-            run_config={**settings.to_config()},
-        )
-        server_app(grid, context)
+        server_app(grid, hub_context(settings.to_config()))
 
 
 def _deployed(federation: Federation, settings: RunSettings, _: Local) -> None:

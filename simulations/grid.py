@@ -70,15 +70,10 @@ class InProcessGrid(Grid):
         self._client_app = client_app
         self._faults = faults or Faults()
         self._nodes = {FIRST_NODE + place: name for place, name in enumerate(sorted(sites))}
-        self._contexts = {
-            node: Context(
-                run_id=RUN_ID, node_id=node, node_config=dict(sites[name]), state=RecordDict(), run_config={}
-            )
-            for node, name in self._nodes.items()
-        }
+        self._contexts = {node: node_context(node, sites[name]) for node, name in self._nodes.items()}
         self._waiting: dict[str, tuple[Message, Future[Message] | None]] = {}
         self._pushed = 0
-        _be_the_hub()
+        be_the_hub()
         self.parallel_sites = workers
         self._workers: list[ProcessPoolExecutor] = []
         self._log = log
@@ -176,7 +171,17 @@ class InProcessGrid(Grid):
             return Message(crash, reply_to=message)
 
 
-def _be_the_hub() -> None:
+def hub_context(run_config: Mapping[str, str | bool]) -> Context:
+    """What Flower hands to a ServerApp that is run with `run_config`."""
+    return Context(run_id=RUN_ID, node_id=HUB, node_config={}, state=RecordDict(), run_config={**run_config})
+
+
+def node_context(node: int, config: NodeConfig) -> Context:
+    """What Flower hands to the ClientApp of a node that was started with `config`."""
+    return Context(run_id=RUN_ID, node_id=node, node_config={**config}, state=RecordDict(), run_config={})
+
+
+def be_the_hub() -> None:
     """What Flower sets for a process that runs a ServerApp: who sends the messages it makes."""
     TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = RUN_ID, HUB, TASK_ID
 

@@ -11,20 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.run import Run
-from flwr.supercore.task_identity import TaskIdentity
 
 from common.messages import Answer
 from common.project import open_project
 from server.app import app as server_app
 from server.run import RunSettings
 from simulations.benchmarks.fresh import peak_bytes
-from simulations.grid import FIRST_NODE, HUB, RUN_ID, TASK_ID
+from simulations.grid import FIRST_NODE, RUN_ID, be_the_hub, hub_context
 
 ROOTS = "roots.json"
 """Names the object ids of an answer's arrays: record -> array -> id."""
@@ -134,13 +133,11 @@ def main() -> None:
     """PROJECT ANSWER OUT RESULT: run the whole federation, and write base and peak in bytes to RESULT."""
     project_folder, answer, out, result = map(Path, sys.argv[1:])
     sites = open_project(project_folder).manifest.sites
-    TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = RUN_ID, HUB, TASK_ID
+    be_the_hub()
     settings = RunSettings(
         project=project_folder, out=out, evaluation_stores={}, resume=False, engine="deployment"
     )
-    context = Context(
-        run_id=RUN_ID, node_id=HUB, node_config={}, state=RecordDict(), run_config={**settings.to_config()}
-    )
+    context = hub_context(settings.to_config())
     base = psutil.Process().memory_info().rss
     server_app(AnsweringGrid(sites, answer), context)
     result.write_text(json.dumps({"base": base, "peak": peak_bytes()}))

@@ -4,19 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flwr.app import Context, Message, RecordDict
 from numpy.testing import assert_array_equal
+from one_site import ask
 from privacy_samples import private_spec
 from tiny import SITES, first_instruction, node_config
 
-from client.app import app
 from client.ledger import Ledger
 from client.round import open_site
-from common.messages import TRAIN, Answer, Instruction
+from common.messages import Answer, Instruction
 from common.project import Project, create_project
 from common.store import Store
 from common.update import sum_names
-from simulations.grid import FIRST_NODE, RUN_ID, InProcessGrid, handle
 
 
 @pytest.fixture(scope="module")
@@ -35,22 +33,14 @@ def node(private_project: Project, stores: dict[str, Store], bank: Store, ledger
     return node_config(private_project, stores, "east", bank) | {"ledger": str(ledger.folder)}
 
 
-def ask(node: dict[str, str], said: Instruction) -> Message:
-    InProcessGrid({})  # makes this process one that may send messages
-    context = Context(
-        run_id=RUN_ID, node_id=FIRST_NODE, node_config={**node}, state=RecordDict(), run_config={}
-    )
-    return handle(app, Message(said.to_records(), FIRST_NODE, TRAIN), context)
-
-
 def answered(node: dict[str, str], said: Instruction) -> Answer:
-    reply = ask(node, said)
+    reply = ask(node, said.to_records())
     assert not reply.has_error(), reply.error.reason
     return Answer.from_records(reply.content)
 
 
 def refusal(node: dict[str, str], said: Instruction) -> str:
-    reply = ask(node, said)
+    reply = ask(node, said.to_records())
     assert reply.has_error()
     return str(reply.error.reason)
 
@@ -58,7 +48,7 @@ def refusal(node: dict[str, str], said: Instruction) -> str:
 def test_nothing_leaves_but_the_update_public_numbers_and_the_ledgers_head(
     node: dict[str, str], ledger: Ledger, private_project: Project
 ) -> None:
-    reply = ask(node, first_instruction(private_project))
+    reply = ask(node, first_instruction(private_project).to_records())
     assert {name: sorted(record) for name, record in reply.content.items()} == {
         "round": ["model", "project", "round"],
         "update": ["high", "low"],

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.app import ConfigRecord, RecordDict
 from numpy.testing import assert_allclose, assert_array_equal
+from one_site import ask
 from tiny import IMAGE_SIZE, PREPARATION, SITES, first_instruction, node_config, tiny_spec, tiny_store
 
-from client.app import app
 from client.round import Site, check_instruction, open_site, receive_model, train_locally, weighted_delta
 from common.data.corpus import read_corpus
 from common.errors import ConfigurationError, IntegrityError
@@ -22,7 +22,6 @@ from common.store import IMAGES, Row, Store, write_store
 from common.training.trainer import train, validate
 from common.update import FIXED_POINT, centred, digest_weights, sum_names
 from server.aggregate import Accumulator
-from simulations.grid import FIRST_NODE, RUN_ID, InProcessGrid, handle
 
 
 @pytest.fixture
@@ -38,15 +37,6 @@ def site(node: dict[str, str]) -> Site:
 @pytest.fixture
 def instruction(project: Project) -> Instruction:
     return first_instruction(project)
-
-
-def ask(node: Mapping[str, str], content: RecordDict | None = None, kind: str = TRAIN) -> Message:
-    """The reply of the hospital's app to one message, as Flower would send it."""
-    InProcessGrid({})  # makes this process the hub, which may write messages
-    context = Context(
-        run_id=RUN_ID, node_id=FIRST_NODE, node_config={**node}, state=RecordDict(), run_config={}
-    )
-    return handle(app, Message(content or RecordDict(), FIRST_NODE, kind), context)
 
 
 def refusal(node: Mapping[str, str], content: RecordDict | None = None, kind: str = TRAIN) -> str:

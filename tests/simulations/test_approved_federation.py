@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from consortium_samples import Consortium, found
-from flwr.app import Context, RecordDict
 from privacy_samples import private_spec
 from tiny import SITES, tiny_spec
 
@@ -21,18 +20,11 @@ from server import cohort
 from server.app import app as server_app
 from server.members import Members
 from server.run import RunSettings
-from simulations.grid import HUB, RUN_ID, InProcessGrid
+from simulations.grid import InProcessGrid, hub_context
 
 
 def run(grid: InProcessGrid, settings: RunSettings) -> None:
-    context = Context(
-        run_id=RUN_ID,
-        node_id=HUB,
-        node_config={},
-        state=RecordDict(),
-        run_config={**settings.to_config()},
-    )
-    server_app(grid, context)
+    server_app(grid, hub_context(settings.to_config()))
 
 
 @pytest.fixture

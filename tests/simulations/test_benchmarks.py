@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flwr.app import ArrayRecord, Message
-from flwr.supercore.task_identity import TaskIdentity
 from tiny import SITES
 from typer.testing import CliRunner
 
@@ -31,14 +30,14 @@ from simulations.benchmarks.hub_memory import HubMemory, HubPeak, hub_spec, meas
 from simulations.benchmarks.hub_process import AnsweringGrid, write_answer
 from simulations.benchmarks.secagg import measure_secure_aggregation
 from simulations.benchmarks.small_federation import small_stores
-from simulations.grid import HUB, RUN_ID, TASK_ID
+from simulations.grid import be_the_hub
 
 WEIGHT_CAP = 1024
 
 
 @pytest.fixture(autouse=True)
 def hub_identity() -> None:
-    TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = RUN_ID, HUB, TASK_ID
+    be_the_hub()
 
 
 @pytest.fixture

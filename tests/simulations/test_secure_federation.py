@@ -12,6 +12,7 @@ import pytest
 from flwr.app import ArrayRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from numpy.testing import assert_array_equal
+from one_site import ask
 from safetensors.numpy import load_file
 from tiny import tiny_spec, tiny_store
 
@@ -29,7 +30,7 @@ from server.ledgers import LedgerHeads
 from server.report.records import read_rounds
 from server.rounds import Collected, collect, instruct
 from simulations.federation import Federation, run_federation
-from simulations.grid import FIRST_NODE, RUN_ID, Faults, InProcessGrid, handle
+from simulations.grid import Faults, InProcessGrid
 
 SITES = ("east", "north", "south", "west")
 STAGES = (TRAIN, SHARE, INPUT, CONSENT, REVEAL)
@@ -125,12 +126,7 @@ class Place:
 
     def ask(self, site: str, kind: str, records: RecordDict, **node: Any) -> Message:
         """The reply of one site to one message."""
-        InProcessGrid({})
-        config = {**self.federation.node_configs()[site], **node}
-        context = Context(
-            run_id=RUN_ID, node_id=FIRST_NODE, node_config=config, state=RecordDict(), run_config={}
-        )
-        return handle(client_app.app, Message(records, FIRST_NODE, kind), context)
+        return ask({**self.federation.node_configs()[site], **node}, records, kind)
 
 
 @pytest.fixture
