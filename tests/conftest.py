@@ -4,20 +4,18 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # worker processes whose threads spin take 3 times as long
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from saying import Say
 from tiny import PREPARATION, SITES, tiny_spec, tiny_store
 
 from common.data.corpus import Corpus, read_corpus
 from common.project import Project, create_project
 from common.spec.run import Spec
 from common.store import Store
-
-Say = Callable[..., tuple[int, str]]
-"""See `say`."""
 
 
 @pytest.fixture

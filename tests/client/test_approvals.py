@@ -7,10 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from conftest import Say
 from consortium_samples import Consortium, found
 from flwr.app import Message
 from one_site import ask
+from saying import Say
 from tiny import SITES, first_instruction, tiny_spec
 
 from client.approvals import APPROVALS

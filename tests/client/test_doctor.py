@@ -14,8 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from conftest import Say
 from consortium_samples import Consortium, found
+from saying import Say
 from tiny import tiny_store
 
 from client.doctor import machine

@@ -11,7 +11,7 @@ from socket import create_server
 from socket import socket as Socket
 
 import pytest
-from conftest import Say
+from saying import Say
 
 from client.home import Home
 from common.approval import Statement

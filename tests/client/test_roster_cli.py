@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Say
+from saying import Say
 
 from client.home import Home
 from common.roster import read_roster
