@@ -53,15 +53,15 @@ CHANGES: dict[Position, Callable[[Images], Images]] = {
 def test_most_of_the_changed_radiographs_are_found_with_few_false_alarms(
     store: Store, position: Position
 ) -> None:
+    """Every picture is changed once, a twentieth of them at a time: the order of a store hangs on its secret."""
     kinds = list(zip(store.column("modality"), store.column("view"), strict=True))
-    missed, alarms, sought = 0, 0, 0
-    for start in range(4):
+    missed, alarms = 0, 0
+    for start in range(20):
         images = np.array(store.images[:, 0])
         changed = set(range(start, len(images), 20))
         images[sorted(changed)] = CHANGES[position](images[sorted(changed)])
         found = suspects_of(fingerprints(images), kinds).keys()
-        sought += len(changed)
         missed += len(changed - found)
         alarms += len(found - changed)
-    assert missed <= 0.4 * sought
-    assert alarms <= 4 * 0.03 * len(store)
+    assert missed <= 0.3 * len(store)
+    assert alarms <= 20 * 0.03 * len(store)
