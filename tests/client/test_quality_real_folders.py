@@ -53,7 +53,7 @@ CHANGES: dict[Position, Callable[[Images], Images]] = {
 def test_most_of_the_changed_radiographs_are_found_with_few_false_alarms(
     store: Store, position: Position
 ) -> None:
-    """Every picture is changed once, a twentieth of them at a time: the order of a store hangs on its secret."""
+    """Every picture is changed once, a twentieth at a time: the order of a store hangs on its secret."""
     kinds = list(zip(store.column("modality"), store.column("view"), strict=True))
     missed, alarms = 0, 0
     for start in range(20):
