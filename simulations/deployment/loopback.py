@@ -26,19 +26,19 @@ from client.node_key import write_node_key
 from common import errors
 from common.errors import ConfigurationError, FederationError, PeerError
 from common.files import write_whole
+from common.processes.child import stop
+from common.processes.party import Party
+from server.control import Control, RunStatus, Setting
 from server.flower_app import build_app
 from server.home import AUTHORITY, SERVER, SERVER_KEY, HubHome
 from server.members import Members
-from simulations.deployment.control import Control, RunStatus, Setting
+from server.transcript import Transcript
 from simulations.deployment.credentials import (
     PRIVATE,
     ServerCertificate,
     issue_server_certificate,
     write_secret,
 )
-from simulations.deployment.parties import Party
-from simulations.deployment.processes import stop
-from simulations.deployment.transcript import Transcript
 
 HOST = "127.0.0.1"
 SUPERLINK, SUPERNODE, SUPEREXEC = "flower-superlink", "flower-supernode", "flower-superexec"

@@ -26,14 +26,14 @@ from flwr.proto.runtime_pb2 import AcquireTaskRequest
 import common
 from client.node_key import write_node_key
 from common.errors import ConfigurationError, InputRefusedError, PeerError
+from common.processes.child import Child, stop
+from common.processes.party import environment
 from server import flower_app
+from server.control import Control
 from server.flower_app import build_app
 from simulations.deployment import LoopbackDeployment, app_folder
-from simulations.deployment.control import Control
 from simulations.deployment.credentials import issue_server_certificate
 from simulations.deployment.loopback import free_port
-from simulations.deployment.parties import environment
-from simulations.deployment.processes import Child, stop
 
 SITES = ("north", "east", "south")
 
@@ -273,7 +273,7 @@ def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     program = f"""
         import os, time
         from pathlib import Path
-        from simulations.deployment.processes import Child
+        from common.processes.child import Child
         log = Path({str(tmp_path / "log")!r})
         child = Child("sleeper", ["/bin/sleep", "600"], environment=os.environ, log=log)
         print(child.pid, flush=True)

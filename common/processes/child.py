@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from common.errors import PeerError
-from simulations.deployment import leash
+from common.processes import leash
 
 STOP_SECONDS = 6.0
 """How long a child may take to end by itself; Flower's own exit handlers need up to five."""

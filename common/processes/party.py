@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from common.errors import ConfigurationError
-from simulations.deployment.processes import Child, kill, stop
+from common.processes.child import Child, kill, stop
 
 EXECUTOR_POLL_SECONDS = 0.1
 """How often an executor asks for work; Flower's default is 1 s."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from queue import Empty, Queue
 
 from common.errors import PeerError
-from simulations.deployment.control import Control
-from simulations.deployment.processes import plain
+from common.processes.child import plain
+from server.control import Control
 
 RECONNECT_SECONDS = 1.0
 JOIN_SECONDS = 5.0
