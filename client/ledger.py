@@ -29,6 +29,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from common.canonical import canonical
 from common.errors import ConfigurationError, IntegrityError, PolicyError
 from common.files import write_whole
 from common.privacy.accounting import Steps, epsilon_of
@@ -304,7 +305,7 @@ def _require_budget(account: Account, charge: Charge) -> None:
 
 
 def _append(book: sqlite3.Connection, entry: Entry, previous: str) -> str:
-    body = json.dumps(entry.model_dump(), sort_keys=True, separators=(",", ":"))
+    body = canonical(entry.model_dump()).decode()
     digest = _digest(body, previous)
     book.execute("INSERT INTO entries (body, digest) VALUES (?, ?)", (body, digest))
     return digest

@@ -5,13 +5,13 @@ or given another key without all signatures anew, and a site keeps to the roster
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
+from common.canonical import canonical
 from common.errors import ConfigurationError, IntegrityError, PolicyError
 from common.files import write_whole
 from common.secagg.abort import AbortError
@@ -87,7 +87,7 @@ class Roster(BaseModel):
     def digest(self) -> bytes:
         """SHA-256 of what is signed; signatures do not change it."""
         said = self.model_dump(mode="json", exclude={"signatures"})
-        return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).digest()
+        return hashlib.sha256(canonical(said)).digest()
 
     def signed_by(self, name: str, signing_key: Secret) -> "Roster":
         """With the signature of the member `name`.

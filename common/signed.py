@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from common.canonical import canonical
 from common.errors import ConfigurationError, IntegrityError
 from common.files import write_whole
 from common.secagg.abort import AbortError
@@ -45,7 +46,7 @@ class Signed(BaseModel):
 
     def digest(self) -> str:
         """SHA-256 of what is signed, hex."""
-        return hashlib.sha256(_canonical(self._said(exclude={"signature"}))).hexdigest()
+        return hashlib.sha256(canonical(self._said(exclude={"signature"}))).hexdigest()
 
     def signed_by(self, key: Secret) -> Self:
         """With the signature of the holder of `key`."""
@@ -130,10 +131,6 @@ def require_not_from_the_future(moment: datetime, *, what: str, now: datetime) -
             "UTC); set the clock, or ask its author to set theirs",
             outward=f"clock differs from the date of the {what}",
         )
-
-
-def _canonical(said: dict[str, Any]) -> bytes:
-    return json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _refuse_newer_format(content: bytes, kind: type[Signed], where: str) -> None:

@@ -1,13 +1,13 @@
 """The whole spec of a run, and how it is read: once, checked once, then frozen."""
 
 import hashlib
-import json
 import tomllib
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, NonNegativeInt, ValidationError, model_validator
 
+from common.canonical import canonical
 from common.errors import ConfigurationError
 from common.imaging.preparation import Preparation
 from common.spec.data import DataSpec
@@ -114,7 +114,7 @@ class Spec(Section):
 
     def canonical(self) -> bytes:
         """The same settings always give the same bytes."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":")).encode()
+        return canonical(self.model_dump(mode="json"))
 
     def digest(self) -> str:
         """SHA-256 of `canonical`, hex."""
