@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from client.audit_cli import audit
 from client.doctor.command import doctor
 from client.ingest.account import Account
 from client.ingest.pseudonyms import open_pseudonyms
@@ -27,6 +28,7 @@ cli = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="One hospital of the federation. What it reads and writes stays in the hospital.",
 )
+cli.add_typer(audit, name="audit")
 cli.add_typer(ledger, name="ledger")
 cli.add_typer(roster, name="roster")
 cli.add_typer(project, name="project")

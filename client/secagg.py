@@ -2,19 +2,17 @@
 
 HOME/secagg/stage          the site's stage, sealed under the site's sealing key
 HOME/secagg/update         the update that waits to be masked, sealed under a key in the stage's seal
-HOME/secagg/rounds.sqlite  what was consumed and unmasked, and a line for every step and refusal
+HOME/secagg/rounds.sqlite  what was consumed and unmasked
 
 A stage is on the disc before its message leaves, and a stage that revealed or refused is gone before anything
 of it leaves. So a site that is killed between two messages goes on or drops out, and never reveals twice.
 """
 
-import logging
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,7 +21,7 @@ import numpy.typing as npt
 
 from common.files import whole_file, write_whole
 from common.messages import Answer, Step
-from common.secagg.abort import AbortError, Reason, refusal
+from common.secagg.abort import Reason, refusal
 from common.secagg.encoding import Item
 from common.secagg.keys import SIGNATURE_BYTES, TAG_BYTES, Secret, derive, seal, unseal
 from common.secagg.messages import (
@@ -52,8 +50,6 @@ from common.secagg.stages import stage_from_bytes, stage_to_bytes
 from common.secagg.terms import Terms
 from common.update import Planes
 
-log = logging.getLogger("fedvlp")
-
 S = TypeVar("S", bound=Stage)
 
 STAGE, UPDATE, DATABASE = "stage", "update", "rounds.sqlite"
@@ -64,7 +60,6 @@ PIECE_BYTES = 64 << 20
 _TABLES = """
 CREATE TABLE IF NOT EXISTS consumed (run BLOB PRIMARY KEY, attempt INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS unmasked (model BLOB PRIMARY KEY, survivors BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS steps (time TEXT, round INTEGER, attempt INTEGER, step TEXT, outcome TEXT);
 """
 
 
@@ -81,7 +76,7 @@ class SecureRounds:
 
     def open(self, terms: Terms, answer: Answer) -> Step:
         """Begin a round: keep the update sealed, answer with this site's keys."""
-        with self._noted(terms.round, terms.attempt, "advertise"):
+        with self._or_nothing():
             self._forget()
             stage, advert = advertise(self.member, terms, consumed=self._consumed(terms.run))
             with self._database() as database:
@@ -135,7 +130,7 @@ class SecureRounds:
     @contextmanager
     def _on(self, step: Step, name: str, kind: type[S]) -> Iterator[S]:
         """The stage that `step` finds this site in; whatever is wrong with it ends the round here."""
-        with self._noted(step.round, step.attempt, name):
+        with self._or_nothing():
             stage = self._read()
             terms = None if stage is None else _terms_of(stage)
             if terms is None or (terms.round, terms.attempt) != (step.round, step.attempt):
@@ -145,25 +140,14 @@ class SecureRounds:
             yield stage
 
     @contextmanager
-    def _noted(self, number: int, attempt: int, name: str) -> Iterator[None]:
-        """Write down how a step went; after a refusal or a failure nothing of the round is left."""
+    def _or_nothing(self) -> Iterator[None]:
+        """After a refusal or a failure nothing of the round is left."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        outcome = "failed"
         try:
             yield
-            outcome = "done"
-        except AbortError as error:
-            outcome = error.reason
+        except BaseException:
+            self._forget()
             raise
-        finally:
-            if outcome != "done":
-                self._forget()
-            with self._database() as database:
-                now = datetime.now(UTC).isoformat(timespec="seconds")
-                database.execute(
-                    "INSERT INTO steps VALUES (?, ?, ?, ?, ?)", (now, number, attempt, name, outcome)
-                )
-            log.info("secure aggregation: round %d, attempt %d, %s: %s", number, attempt, name, outcome)
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:

@@ -30,12 +30,13 @@ def doctor(
 
     Nothing is changed, and nothing of the hospital is sent: the line is measured with random bytes.
     """
+    from client.audit import AUDIT
     from client.doctor.finding import exit_code
     from client.doctor.machine import examine_machine
     from client.doctor.network import examine_network
     from client.doctor.packages import examine_packages
     from client.doctor.papers import examine_papers
-    from client.doctor.records import examine_ledger, examine_store
+    from client.doctor.records import examine_audit, examine_ledger, examine_store
     from client.home import AUTHORITY
     from client.home import Home as SiteHome
     from client.ledger_cli import LEDGER
@@ -48,6 +49,7 @@ def doctor(
     findings += examine_machine(place.folder, model_bytes=model_bytes)
     findings += examine_store(store, bundle)
     findings += examine_ledger(ledger or place.folder / LEDGER, site=name, bundle=bundle)
+    findings += examine_audit(place.folder / AUDIT)
     line = None
     if not any(finding.check == "kit" and finding.status == "fail" for finding in findings):
         hub, authority = place.kit().hub, place.folder / AUTHORITY

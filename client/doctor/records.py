@@ -1,7 +1,8 @@
-"""The store and the privacy ledger, held against the approved project."""
+"""The store and the privacy ledger, held against the approved project, and the audit log."""
 
 from pathlib import Path
 
+from client.audit import Audit
 from client.doctor.finding import Finding, failed, passed, refusals, warned
 from client.ingest.quality import require_quality
 from client.ledger import Ledger
@@ -55,4 +56,19 @@ def examine_ledger(folder: Path, *, site: str, bundle: Bundle | None) -> list[Fi
         findings.append(
             passed("ledger", f"{account.policy.population}: whole, {len(account.reserved)} rounds charged")
         )
+    return findings
+
+
+def examine_audit(folder: Path) -> list[Finding]:
+    """Whether the audit log is whole, up to its head."""
+    findings: list[Finding] = []
+    audit = Audit(folder)
+    if not audit.exists:
+        return [passed("audit log", "none yet; it begins with the hub's first message")]
+    with refusals("audit log", findings):
+        record = audit.read()
+        told = f"{record.head.number:,} lines, whole, head {record.head.digest[:12]}"
+        if record.half:
+            told += "; a process was killed as it wrote, the next line will say so"
+        findings.append(passed("audit log", told))
     return findings

@@ -18,12 +18,14 @@ from consortium_samples import Consortium, found
 from saying import Say
 from tiny import tiny_store
 
+from client.audit import AUDIT, LOG, Audit
+from client.audit_line import Event
 from client.doctor import machine
 from client.doctor.finding import Finding, exit_code, failed, passed
 from client.doctor.network import examine_network
 from client.doctor.packages import examine_packages
 from client.doctor.papers import examine_papers
-from client.doctor.records import examine_ledger, examine_store
+from client.doctor.records import examine_audit, examine_ledger, examine_store
 from client.ledger import Ledger
 from common.bundle_folder import Bundle
 from common.project import Project
@@ -413,3 +415,14 @@ def test_the_command_says_all_of_it(
     assert "no whole kit" in said
     code, said = say("fedvlp-site", "doctor", "--home", "nowhere")
     assert (code, said.count("\n")) == (2, 1)
+
+
+def test_the_audit_log_is_checked_to_its_head(tmp_path: Path) -> None:
+    folder = tmp_path / AUDIT
+    assert examine_audit(folder)[0].status == "pass"
+    for number in (1, 2):
+        Audit(folder).append(Event(event="ASKED", stage="train", round=number))
+    assert "2 lines, whole" in examine_audit(folder)[0].found
+    (folder / LOG).write_bytes(b"")
+    assert "line 1: missing" in examine_audit(folder)[0].found
+    assert exit_code(examine_audit(folder)) == 6

@@ -17,6 +17,8 @@ from safetensors.numpy import load_file
 from tiny import tiny_spec, tiny_store
 
 from client import app as client_app
+from client.audit import AUDIT, Audit
+from client.audit_line import Line
 from client.home import ROUNDS
 from client.secagg import DATABASE, STAGE, UPDATE
 from common.errors import PeerError
@@ -261,13 +263,18 @@ def rows(place: Place, site: str, table: str) -> list[Any]:
         return database.execute(f"SELECT * FROM {table}").fetchall()
 
 
+def lines_of(place: Place, site: str) -> tuple[Line, ...]:
+    """What the site's audit log says."""
+    return Audit(place.home(site).parent / AUDIT).read().lines
+
+
 def test_a_finished_round_leaves_no_secret_and_a_line_for_every_step(secure: Place) -> None:
     secure.collect()
     for site in SITES:
         assert not (secure.home(site) / STAGE).exists()
         assert not (secure.home(site) / UPDATE).exists()
-        steps = [(row[3], row[4]) for row in rows(secure, site, "steps")]
-        assert steps == [(name, "done") for name in ("advertise", "share", "input", "consent", "reveal")]
+        expected = [(event, stage) for stage in STAGES for event in ("ASKED", "ANSWERED")]
+        assert [(line.event, line.stage) for line in lines_of(secure, site)] == expected
         assert len(rows(secure, site, "unmasked")) == 1
 
 
@@ -310,7 +317,8 @@ def test_a_stage_that_was_changed_on_the_disc_ends_the_round(secure: Place, stag
     collected = collect(grid, cohort, secure.instruction, secure.project, secure.ledgers)
     assert collected.contributors == (4 if stage in (CONSENT, REVEAL) else 3)
     assert not (secure.home("south") / STAGE).exists()
-    assert rows(secure, "south", "steps")[-1][4] == "share-does-not-authenticate"
+    told = lines_of(secure, "south")[-1]
+    assert (told.stage, told.reason) == (stage, "share-does-not-authenticate")
 
 
 def test_nothing_of_the_update_or_of_a_secret_lies_open_on_the_disc(secure: Place) -> None:

@@ -1,0 +1,91 @@
+"""The one way out of a hospital: what a handler would send is written down, and then it leaves.
+
+Every handler of `client.app` answers through `answered`. ASKED is in the audit log before anything is done,
+ANSWERED or REFUSED before anything leaves; a process that dies in between leaves ASKED alone.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from flwr.app import Array, ConfigRecord, Context, Message, RecordDict
+
+from client.approvals import NodeConfig
+from client.audit import AUDIT, Audit
+from client.audit_line import Event
+from common.canonical import canonical
+from common.errors import FederationError, withhold_details
+
+
+def answered(message: Message, context: Context, answer: Callable[[], RecordDict]) -> Message:
+    """The reply to `message`: what `answer` returns, once the audit log says that it leaves.
+
+    Raises:
+        FederationError: `answer` refused or failed, or the log cannot be written; only its outward words
+            leave.
+    """
+    audit, origin = _audit_of(context.node_config), _origin(message)
+    _note(audit, origin, event="ASKED")
+    try:
+        with withhold_details():
+            content = answer()
+    except FederationError as error:
+        _note(audit, origin, event="REFUSED", reason=str(error))
+        raise
+    if audit is not None:
+        size, digest = fingerprint(content)
+        _note(audit, origin, event="ANSWERED", size=size, sha256=digest)
+    return Message(content, reply_to=message)
+
+
+def fingerprint(content: RecordDict) -> tuple[int, str]:
+    """Bytes and SHA-256 of all that `content` carries, each value after its name, kind and length."""
+    digest, size = hashlib.sha256(), 0
+    for record, entry, kind, value in _values(content):
+        head = canonical({"record": record, "entry": entry, "kind": kind, "bytes": len(value)})
+        digest.update(head)
+        digest.update(value)
+        size += len(value)
+    return size, digest.hexdigest()
+
+
+def _values(content: RecordDict) -> Iterator[tuple[str, str, str, bytes]]:
+    for name in sorted(content):
+        record = content[name]
+        for key in sorted(record):
+            value = record[key]
+            match value:
+                case Array():
+                    yield name, key, f"{value.dtype} {value.shape}", value.data
+                case bytes():
+                    yield name, key, "bytes", value
+                case _:
+                    yield name, key, type(value).__name__, repr(value).encode()
+
+
+def _audit_of(node: NodeConfig) -> Audit | None:
+    """The log in this site's home; a site of a simulation may have none."""
+    return Audit(Path(str(node["home"])) / AUDIT) if node.get("home") else None
+
+
+def _origin(message: Message) -> Event:
+    """What `message` says of itself, as far as it can be told."""
+    said = message.content.get("round") if message.has_content() else None
+    numbers = said if isinstance(said, ConfigRecord) else {}
+    return Event(
+        event="ASKED",
+        stage=message.metadata.message_type,
+        run=message.metadata.run_id,
+        round=_whole(numbers.get("round")),
+        attempt=_whole(numbers.get("attempt")),
+    )
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _note(audit: Audit | None, origin: Event, **what: object) -> None:
+    if audit is not None:
+        with withhold_details():
+            audit.append(origin.model_copy(update=what))
