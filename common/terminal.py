@@ -1,5 +1,6 @@
 """How the three commands speak: one line for a refusal, the contract's exit codes, a bar on a terminal."""
 
+import gc
 import os
 import sys
 import time
@@ -47,6 +48,8 @@ def run_command(command: typer.Typer, name: str) -> None:
             traceback.print_exc()
         _say(name, f"our bug: {type(error).__name__}; please report it with the output under FEDVLP_DEBUG=1")
         sys.exit(70)
+    finally:
+        gc.freeze()  # an interpreter that ends looks through everything torch made several times, for nothing
     sys.exit(code if isinstance(code, int) else 0)
 
 
