@@ -17,8 +17,8 @@ from common.privacy.entropy import Bits, Words
 
 Integers = npt.NDArray[np.int64]
 
-CHUNK = 1 << 18
-"""Proposals worked on at a time."""
+CHUNK = 1 << 15
+"""Proposals worked on at a time; what is made of them stays in a core's cache."""
 DOUBT = 2.0**-40
 """Bound on the error of a probability computed in float64; errors are below 2^-44."""
 LONGEST = 44
