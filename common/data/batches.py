@@ -71,14 +71,19 @@ class Batches:
         A function of its arguments and of the public bank: no other private row has a part in it.
         """
         if self.anchors is None or not self.spec.data.anchor_pairs:
-            batch = self._assemble(self.private, rows, chance)
-        else:
-            drawn = torch.randint(len(self.anchors), (self.spec.data.anchor_pairs,), generator=chance)
-            every = np.concatenate([rows, drawn.numpy() + len(self.private)])
-            batch = self._assemble(self._all_rows, every, chance)
+            return self._assemble(self.private, rows, chance)
+        drawn = torch.randint(len(self.anchors), (self.spec.data.anchor_pairs,), generator=chance)
+        every = np.concatenate([rows, drawn.numpy() + len(self.private)])
+        return self._assemble(self._all_rows, every, chance)
+
+    def draw_public(self, chance: torch.Generator) -> PublicPairs | None:
+        """What every unit of one private step is told from, drawn by `chance`; None if there is nothing.
+
+        A function of its argument and of the public bank alone.
+        """
         if not self.spec.data.public_negatives:
-            return batch
-        return replace(batch, public=self.public_at(int(torch.randint(2**31, (), generator=chance))))
+            return None
+        return self.public_at(int(torch.randint(2**31, (), generator=chance)))
 
     @cached_property
     def _all_rows(self) -> Corpus:

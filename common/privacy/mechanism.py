@@ -15,6 +15,8 @@ Adversary    Knows the model, the spec, the code and every other patient, sees e
              drawn by an implementation in which time may depend on the draw: nothing timed leaves.
 
 Mechanism R (sensitivity C). A unit is a patient: its loss reads that patient's rows and *public* rows. The
+bank's pairs that a step compares with are drawn by lots of their own and encoded once, as constants:
+functions of public data and of the model, which is made of noisy sums, so no other patient is in them. The
 sum over units changes by one vector of length below C when a patient comes or goes. With noise of standard
 deviation sigma C each step is a Poisson-subsampled Gaussian of multiplier sigma.
 

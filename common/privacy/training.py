@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from common.data.batch import Batch
+from common.data.batch import Batch, PublicPairs
 from common.model.vlp import VLPModel
 from common.privacy.entropy import Bits, Entropy
 from common.privacy.mechanism import Terms
@@ -75,12 +76,22 @@ def take_private_step(
 
 
 def unit_losses(model: VLPModel, units: Iterator[Batch], spec: TrainSpec) -> Iterator[UnitLoss]:
-    """What each unit has to learn from: the weighted sum of all objectives on its rows alone."""
-    for batch in units:
+    """What each unit has to learn from: the weighted sum of all objectives on its rows alone.
 
-        def loss(batch: Batch = batch) -> Tensor | None:
-            with precision_of(spec, batch.images.device):
-                found = model.losses(batch)
+    The public pairs, the same in all `units` of a step, are encoded once: constants made of public data and
+    of the weights that the step begins with, so that no unit's loss depends on another's rows.
+    """
+    encoded: PublicPairs | None = None
+    for batch in units:
+        device = batch.images.device
+        if batch.public is not None and encoded is None:
+            with precision_of(spec, device):
+                encoded = model.with_public(batch).public
+        unit = replace(batch, public=encoded)
+
+        def loss(unit: Batch = unit, device: torch.device = device) -> Tensor | None:
+            with precision_of(spec, device):
+                found = model.losses(unit)
                 return model.total(found) if found else None
 
         yield loss

@@ -6,7 +6,7 @@ it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -37,21 +37,29 @@ class Population:
         return len(self.studies)
 
     def units(self, terms: Terms, bits: Bits) -> Iterator[Batch]:
-        """The batches of one step's units: sampled patients under R, their groups under G; maybe none."""
+        """The batches of one step's units: sampled patients under R, their groups under G; maybe none.
+
+        All of them hold the same public pairs, drawn whoever is sampled.
+        """
         secret = secret_of(bits)
-        sampled = sample_patients(bits, len(self), terms.rate_numerator)
-        if terms.mechanism == "R":
-            for patient in sampled.tolist():
-                yield self.unit(np.array([patient]), terms, generator(secret, "patient", patient))
-            return
-        for number, members in enumerate(draw_groups(bits, sampled, terms.groups)):
-            if len(members):
-                yield self.unit(members, terms, generator(secret, "group", number))
+        public = self.batches.draw_public(generator(secret, "public"))
+        for members, chance in self._members(terms, bits, secret):
+            yield replace(self.unit(members, terms, chance), public=public)
 
     def unit(self, members: Members, terms: Terms, chance: torch.Generator) -> Batch:
         """What the patients `members` show, each at most `studies_per_patient` studies, each in all views."""
         rows = [row for patient in members.tolist() for row in self._shown(patient, terms, chance)]
         return self.batches.unit(np.repeat(np.array(rows, dtype=np.int64), terms.views_per_study), chance)
+
+    def _members(self, terms: Terms, bits: Bits, secret: int) -> Iterator[tuple[Members, torch.Generator]]:
+        sampled = sample_patients(bits, len(self), terms.rate_numerator)
+        if terms.mechanism == "R":
+            for patient in sampled.tolist():
+                yield np.array([patient]), generator(secret, "patient", patient)
+            return
+        for number, members in enumerate(draw_groups(bits, sampled, terms.groups)):
+            if len(members):
+                yield members, generator(secret, "group", number)
 
     def _shown(self, patient: int, terms: Terms, chance: torch.Generator) -> list[int]:
         studies = self.studies[patient]

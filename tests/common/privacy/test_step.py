@@ -1,5 +1,6 @@
 """The private step: lengths below the bound, integers, public denominators, all trained tensors covered."""
 
+import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
@@ -12,8 +13,9 @@ from scipy import stats
 from torch import Tensor, nn
 
 from common.errors import ConfigurationError, IntegrityError
+from common.model.vlp import build_model
 from common.privacy.entropy import Entropy
-from common.privacy.lattice import GRID, LatticeSum
+from common.privacy.lattice import GRID, UNITS_IN_INT32, LatticeSum
 from common.privacy.mechanism import Terms
 from common.privacy.step import Covered, UnitLoss, private_gradient, sum_units
 from common.privacy.training import take_private_step, train_privately, unit_losses
@@ -88,6 +90,15 @@ def test_the_sum_is_the_same_for_any_order_and_any_cut_into_chunks(order: list[i
     for place, number in enumerate(order):
         (first if place < cut else second).add([gradients[number]])
     assert torch.equal(whole.total, first.total + second.total)
+
+
+def test_more_units_than_32_bits_hold_are_summed_exactly() -> None:
+    gradient, count = torch.tensor([-3e30]), UNITS_IN_INT32 + 5
+    alone, all_of_them = LatticeSum([gradient]), LatticeSum([gradient])
+    alone.add([gradient])
+    for _ in range(count):
+        all_of_them.add([gradient])
+    assert all_of_them.total.item() == count * alone.total.item() < -(2**31)
 
 
 def unit(weight: Tensor, values: Tensor) -> UnitLoss:
@@ -236,3 +247,33 @@ def test_one_patient_changes_the_sum_by_no_more_than_the_bound(
         changes.append((with_all - without).double().norm().item() / GRID)
     assert 0 < max(changes) <= bound
     assert min(changes) == 0  # not sampled: bit for bit the same
+
+
+def test_a_step_encodes_the_bank_once_and_gives_each_patient_the_gradient_it_would_have_alone(
+    private_project: Project, population: Population, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Encoded anew for each patient, the bank's vectors are the same constants."""
+    spec = private_spec(
+        mechanism="R",
+        group_size=1,
+        sampling_rate=1.0,
+        objectives__bank_contrastive={},
+        data__anchor_pairs=0,
+        data__public_negatives=5,
+    )
+    batches = dataclasses.replace(population.batches, spec=spec)
+    patients = dataclasses.replace(population, batches=batches)
+    model = build_model(spec, private_project.tokenizer.vocabulary_size)
+    weights = Covered(model).parameters
+    units = list(patients.units(terms(spec), Seeded(3)))
+    assert len(units) == len(patients) > 1
+    alone = sum_units(
+        weights, (loss for one in units for loss in unit_losses(model, iter([one]), spec.train))
+    )
+    encoded = []
+    embed = model.embed_texts
+    monkeypatch.setattr(model, "embed_texts", lambda *texts: encoded.append(1) or embed(*texts))
+    together = sum_units(weights, unit_losses(model, iter(units), spec.train))
+    assert len(encoded) == 1
+    assert together.total.any()
+    assert torch.equal(together.total, alone.total)
