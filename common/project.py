@@ -19,15 +19,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from common.errors import ConfigurationError, IntegrityError
 from common.files import sha256_of, write_whole
 from common.model.adaptation import adapt
-from common.model.pretrained import (
-    Architecture,
-    PretrainedImage,
-    PretrainedText,
-    copy_folder,
-    load_weights,
-    read_vocabulary,
-)
+from common.model.pretrained import PretrainedImage, PretrainedText, load_weights
 from common.model.teacher import copy_teacher, read_teacher
+from common.model.tower_folder import Architecture, copy_folder, read_vocabulary
 from common.model.vlp import VLPModel, build_model
 from common.privacy.approval import require_private
 from common.roster import Roster, read_roster

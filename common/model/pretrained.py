@@ -1,13 +1,9 @@
-"""Towers from local Hugging Face folders: BERT-like; ViT, DINOv2, ResNet, ConvNeXt, CLIP's image tower.
+"""Towers from local Hugging Face folders: BERT, RoBERTa, CLIP's text tower; ViT, DINOv2, ResNet, ConvNeXt,
+CLIP's image tower.
 
-Nothing is fetched. A project carries its own copy of the folders, so that every hospital starts from the
-bytes it approved.
 Shapes: B rows, C channels, S pixels a side, N patches, T word pieces, D width, V vocabulary.
 """
 
-import json
-import shutil
-from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -18,44 +14,10 @@ from torch import Tensor, nn
 from common.errors import ConfigurationError
 from common.model.encoders import Tokens, paint_over
 from common.model.prompts import mask_with_prompts, prompted, prompts_of
+from common.model.tower_folder import WITHIN_CLIP, Architecture, read_vocabulary
 from common.spec.model import ModelSpec
-from common.text.tokenizer import ReportTokenizer
-
-CONFIG, PREPROCESSOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
-VOCABULARY_FILES = ("vocab.txt", "tokenizer.json", "tokenizer_config.json")
-
-WITHIN_CLIP = {"clip": "vision_config", "siglip": "vision_config"}
-"""Models of two towers, and where the image tower's settings lie."""
-
-TEXT_TYPES = ("bert", "distilbert", "electra")
-"""Text towers whose vocabulary is WordPiece."""
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What is needed to build a tower again, without its weights."""
-
-    config: dict[str, Any]
-    """As config.json says."""
-    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
-    std: tuple[float, ...] = (0.5, 0.5, 0.5)
-    """Of each channel, as preprocessor_config.json says; of images only."""
-
-    @classmethod
-    def of_folder(cls, folder: Path) -> "Architecture":
-        """Read the settings in `folder`.
-
-        Raises:
-            ConfigurationError: there are none.
-        """
-        config = _read_json(folder / CONFIG)
-        seen = _read_json(folder / PREPROCESSOR) if (folder / PREPROCESSOR).exists() else {}
-        mean, std = seen.get("image_mean") or cls.mean, seen.get("image_std") or cls.std
-        return cls(config, tuple(float(value) for value in mean), tuple(float(value) for value in std))
-
-    def to_json(self) -> dict[str, Any]:
-        """As it stands beside an exported model."""
-        return {"config": self.config, "mean": self.mean, "std": self.std}
+from common.text.byte_pairs import NEW
+from common.text.tokenizer import CLS, PAD, SEP
 
 
 class PretrainedImage(nn.Module):
@@ -75,15 +37,9 @@ class PretrainedImage(nn.Module):
 
         models: Any = AutoModel  # whose functions carry no types
 
-        kind = architecture.config.get("model_type", "")
-        if kind in WITHIN_CLIP:
-            part = dict(architecture.config.get(WITHIN_CLIP[kind]) or {})
-            part["model_type"] = f"{kind}_vision_model"
-            config = AutoConfig.for_model(**part)
-        else:
-            config = AutoConfig.for_model(**architecture.config)
+        config = AutoConfig.for_model(**architecture.tower("vision"))
         self.model = models.from_config(config, dtype=torch.float32)
-        _drop_pooler(self.model, keep=kind in WITHIN_CLIP)
+        _drop_pooler(self.model, keep=architecture.kind in WITHIN_CLIP)
         _freeze_statistics(self.model)
         self.mean, self.std = architecture.mean, architecture.std
         self.interpolates = "interpolate_pos_encoding" in signature(self.model.forward).parameters
@@ -129,34 +85,45 @@ class PretrainedImage(nn.Module):
 
 
 class PretrainedText(nn.Module):
-    """A BERT-like text tower of `transformers`; a report is pooled at its [CLS]."""
+    """A text tower of `transformers`; a report is pooled at its [CLS], but by CLIP, which reads from left to
+    right, at its [SEP]."""
 
     def __init__(self, architecture: Architecture, spec: ModelSpec, vocabulary_size: int) -> None:
         """Build it with fresh weights.
 
         Raises:
-            ConfigurationError: the spec asks for longer texts, or for heads that do not divide the width.
+            ConfigurationError: the spec asks for longer texts, for heads that do not divide the width, or for
+                prompts that no word would see.
         """
         super().__init__()
         from transformers import AutoConfig, AutoModel  # seconds to import, and few runs need it
 
         models: Any = AutoModel  # whose functions carry no types
 
-        config = AutoConfig.for_model(
-            **{**architecture.config, "vocab_size": vocabulary_size, "pad_token_id": 0}
-        )
+        told = architecture.tower("text")
+        ours = {"vocab_size": vocabulary_size, "pad_token_id": PAD, "bos_token_id": CLS, "eos_token_id": SEP}
+        config = AutoConfig.for_model(**(told | ours))
         self.model = models.from_config(config, dtype=torch.float32)
         _drop_pooler(self.model)
         self.width = int(config.hidden_size)
-        if spec.text.max_tokens > config.max_position_embeddings:
+        self.causal = config.model_type == "clip_text_model"
+        self.first_position = 1 + int(told.get("pad_token_id", 1)) if config.model_type == "roberta" else 0
+        longest = config.max_position_embeddings - self.first_position
+        if spec.text.max_tokens > longest:
             raise ConfigurationError(
                 f"model.text.max_tokens = {spec.text.max_tokens}, but {spec.text.pretrained} reads at most "
-                f"{config.max_position_embeddings}"
+                f"{longest}"
             )
         if self.width % spec.text.heads:
             raise ConfigurationError(
                 f"model.text.heads = {spec.text.heads} does not divide {self.width}, the width of "
                 f"{spec.text.pretrained}; the objectives' decoders have that width"
+            )
+        if self.causal and "text" in spec.prompted:
+            raise ConfigurationError(
+                f"model.adaptation.kind = 'prompt': {spec.text.pretrained} reads from left to right, and no "
+                'word would see prompts behind it; write kind = "lora", or leave "text" out of '
+                "model.adaptation.towers"
             )
 
     @property
@@ -167,13 +134,21 @@ class PretrainedText(nn.Module):
         return vectors
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tokens:
-        """Encode (B, T) word-piece ids; `mask` (B, T) is False on padding."""
+        """Encode (B, T) word-piece ids; `mask` (B, T) is False on padding, which is at the end."""
         prompts = prompts_of(self)
         visible = mask_with_prompts(mask, prompts).long()
+        options = {"position_ids": self._positions(tokens)} if self.first_position else {}
         with prompted(self.model, prompts):
-            x: Tensor = self.model(input_ids=tokens, attention_mask=visible).last_hidden_state
+            x: Tensor = self.model(input_ids=tokens, attention_mask=visible, **options).last_hidden_state
         x = x[:, : tokens.shape[1]]
-        return Tokens(x, mask, x[:, 0])
+        if not self.causal:
+            return Tokens(x, mask, x[:, 0])
+        last = mask.sum(dim=1) - 1
+        return Tokens(x, mask, x[torch.arange(len(x), device=x.device), last])
+
+    def _positions(self, tokens: Tensor) -> Tensor:
+        """(1, T): RoBERTa counts from behind its own number for padding, which is not ours."""
+        return self.first_position + torch.arange(tokens.shape[1], device=tokens.device)[None]
 
 
 class FrozenNorm(nn.Module):
@@ -192,73 +167,59 @@ class FrozenNorm(nn.Module):
         return x * self.weight[:, None, None] + self.bias[:, None, None]
 
 
-def copy_folder(source: Path, target: Path, *, text: bool) -> list[Path]:
-    """Take what a tower needs from the Hugging Face folder `source`; return the files written.
-
-    Raises:
-        ConfigurationError: `source` is no such folder, or its weights are not safetensors.
-    """
-    names = [CONFIG, WEIGHTS, *(VOCABULARY_FILES if text else (PREPROCESSOR,))]
-    if not (source / WEIGHTS).exists():
-        raise ConfigurationError(
-            f"{source} has no {WEIGHTS}; give a local Hugging Face folder, and convert weights in pickles "
-            "(*.bin) with save_pretrained first"
-        )
-    kind = _read_json(source / CONFIG).get("model_type")
-    if text and kind not in TEXT_TYPES:
-        raise ConfigurationError(
-            f"{source} holds a text tower of type {kind}; types with a WordPiece vocabulary work: "
-            + ", ".join(TEXT_TYPES)
-        )
-    target.mkdir(parents=True, exist_ok=True)
-    return [Path(shutil.copyfile(source / name, target / name)) for name in names if (source / name).exists()]
-
-
-def read_vocabulary(folder: Path) -> tuple[ReportTokenizer, list[int]]:
-    """The folder's WordPiece vocabulary with our special tokens first, and each piece's number in the folder.
-
-    Raises:
-        ConfigurationError: it is no WordPiece vocabulary, or lacks a special token.
-    """
-    if (folder / "vocab.txt").exists():
-        lines = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
-        pieces = {piece: number for number, piece in enumerate(lines)}
-    else:
-        pieces = _read_json(folder / "tokenizer.json").get("model", {}).get("vocab") or {}
-    told = _read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").exists() else {}
-    return ReportTokenizer.of_pieces(
-        pieces, lowercase=bool(told.get("do_lower_case", True)), where=str(folder)
-    )
-
-
 def load_weights(tower: PretrainedImage | PretrainedText, folder: Path) -> None:
     """Put the weights in `folder` into `tower`, the word-piece vectors in our order.
 
     Raises:
-        ConfigurationError: the weights do not fit the settings beside them.
+        ConfigurationError: the weights do not fit the settings or the vocabulary beside them.
     """
-    from transformers import AutoModel, CLIPVisionModel, SiglipVisionModel, logging  # seconds to import
+    from transformers import logging  # seconds to import
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it would run over our own
 
-    kind = _read_json(folder / CONFIG).get("model_type", "")
-    classes: dict[str, Any] = {"clip": CLIPVisionModel, "siglip": SiglipVisionModel}
-    loader: Any = classes.get(kind, AutoModel) if isinstance(tower, PretrainedImage) else AutoModel
+    kind = Architecture.of_folder(folder).kind
     try:
-        theirs = loader.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        theirs, report = _loader(tower, kind).from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigurationError(f"{folder}: {str(error).splitlines()[0]}") from None
+    missing = sorted(name for name in report["missing_keys"] if "pooler." not in name)
+    if missing:
+        raise ConfigurationError(f"{folder}: the weights lack {missing[0]}, which its settings ask for")
     _drop_pooler(theirs, keep=kind in WITHIN_CLIP)
     _freeze_statistics(theirs)
     weights = theirs.state_dict()
     if isinstance(tower, PretrainedText):
-        _, order = read_vocabulary(folder)
         vectors = theirs.get_input_embeddings().weight
         name = next(name for name, weight in theirs.named_parameters() if weight is vectors)
-        weights[name] = vectors.detach()[order]
+        weights[name] = _vectors_in_our_order(vectors.detach(), folder)
     tower.model.load_state_dict(weights)
+
+
+def _loader(tower: PretrainedImage | PretrainedText, kind: str) -> Any:
+    """The class of `transformers` that reads the one tower out of a folder of this kind."""
+    from transformers import AutoModel, CLIPTextModel, CLIPVisionModel, SiglipVisionModel
+
+    if isinstance(tower, PretrainedText):
+        return CLIPTextModel if kind == "clip" else AutoModel
+    return {"clip": CLIPVisionModel, "siglip": SiglipVisionModel}.get(kind, AutoModel)
+
+
+def _vectors_in_our_order(vectors: Tensor, folder: Path) -> Tensor:
+    """(their V, D) -> (V, D); a special token that they lack has the mean of all, which says nothing."""
+    _, order = read_vocabulary(folder)
+    if max(order) >= len(vectors):
+        raise ConfigurationError(
+            f"{folder}: the vocabulary has a piece {max(order)}, and the weights have {len(vectors)} vectors"
+        )
+    numbers = torch.tensor(order)
+    ours = vectors[numbers.clamp(min=0)]
+    return torch.where((numbers == NEW)[:, None], vectors.mean(dim=0), ours)
 
 
 def _drop_pooler(model: nn.Module, *, keep: bool = False) -> None:
@@ -282,15 +243,3 @@ def _cell_of(config: Any) -> int:
     if config.model_type in ("convnext", "convnextv2"):
         return int(config.patch_size * 2 ** (len(config.hidden_sizes) - 1))
     return int(config.patch_size)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise ConfigurationError(
-            f"{path} cannot be read; give a local Hugging Face folder (config.json, model.safetensors)"
-        ) from None
-    if not isinstance(content, dict):
-        raise ConfigurationError(f"{path} holds no settings; give a local Hugging Face folder")
-    return content

@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from common.errors import ConfigurationError
-from common.model.pretrained import Architecture
+from common.model.tower_folder import Architecture
 from common.model.vlp import VLPModel
 from common.spec.run import Spec
 from common.text.tokenizer import ReportTokenizer

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from common.data.batch import Batch
 from common.model.encoders import ResNet, TextTransformer, Tokens, VisionTransformer
 from common.model.fusion import Fusion
-from common.model.pretrained import Architecture, PretrainedImage, PretrainedText
+from common.model.pretrained import PretrainedImage, PretrainedText
 from common.model.prompts import embeddings_of, give_prompts
 from common.model.tabular import TabularEncoder
+from common.model.tower_folder import Architecture
 from common.objectives.base import Loss, Objective, Reference, View, Views
 from common.objectives.registry import Sizes, build_objectives
 from common.seeds import derive_seed, seed_chance
@@ -29,6 +30,7 @@ VOCABULARY_ROWS = frozenset(
     {
         "text.embedding.weight",
         "text.model.embeddings.word_embeddings.weight",
+        "text.model.embeddings.token_embedding.weight",
         "objectives.masked_language.bias",
         "objectives.captioning.bias",
     }

@@ -32,7 +32,7 @@ class TextEncoderSpec(Section):
     """The text tower and its vocabulary."""
 
     encoder: Annotated[str, Field(pattern=r"^(transformer|hf:.+)$")] = "transformer"
-    """`transformer`, or `hf:PATH`, a local Hugging Face folder (BERT-like), vocabulary and all."""
+    """`transformer`, or `hf:PATH`, a local Hugging Face folder (BERT, RoBERTa, CLIP), vocabulary and all."""
     width: PositiveInt = 128
     depth: PositiveInt = 2
     heads: PositiveInt = 4

@@ -138,8 +138,7 @@ class MaskedLanguageSpec(Section):
     row_share: SomeRows = 1.0
     """Share of a batch's reports that are read a second time with words hidden; fewer cost less."""
     condition: Literal["image", "none", "fusion"] = "image"
-    """What helps to guess: the image's vector, nothing but the words, or the image's tokens through fusion.
-    What helps to guess: the image's vector, nothing but the words, or the image's tokens through fusion."""
+    """What helps to guess: the image's vector, only the words, or the image's tokens through fusion."""
     decoder_depth: PositiveInt = 1
 
     @model_validator(mode="after")

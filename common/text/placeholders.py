@@ -1,7 +1,8 @@
 """What stands in a report in the place of an identifier, such as `[NAME]`.
 
-For a model each is one unknown word: a tokenizer learns no piece from them and reads each as [UNK], so that
-how much a hospital had to remove does not become vocabulary.
+For a model each is one unknown word: a tokenizer learns no piece from them and reads each as [UNK] (of byte
+pairs, which know no unknown word, as a blank), so that how much a hospital had to remove does not become
+vocabulary.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The vocabulary of reports: a WordPiece tokenizer trained on public text, and whole-word masking.
+"""The vocabulary of reports, trained on public text or a pretrained tower's own, and whole-word masking.
 
 Shapes: B texts in a batch, T tokens of the longest, V pieces in the vocabulary.
 """
@@ -18,13 +18,11 @@ from torch import Tensor
 from common.errors import ConfigurationError, IntegrityError
 from common.files import write_whole
 from common.text.placeholders import TOKEN
+from common.text.word_bounds import CONTINUES, word_bounds
 
 PAD, UNK, CLS, SEP, MASK = range(5)
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 """In the order of their ids."""
-
-CONTINUES = "##"
-"""Prefix of a piece that continues a word."""
 
 REMOVED = "\N{FULL BLOCK}"
 """What the tokenizer makes of a placeholder: a sign that no vocabulary has."""
@@ -40,7 +38,8 @@ class ReportTokenizer:
     """Turns reports into ids and back; never changes once made.
 
     Text is lower-cased, stripped of accents, split at spaces and punctuation, then into pieces. A special
-    token written out in a report ("[MASK]") is ordinary text; a placeholder ("[NAME]") is one [UNK].
+    token written out in a report ("[MASK]") is ordinary text; a placeholder ("[NAME]") is one [UNK]. A
+    pretrained tower's vocabulary keeps its own rules; see `common.text.byte_pairs` for byte pairs.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -49,9 +48,9 @@ class ReportTokenizer:
         self._tokenizer.encode_special_tokens = True
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        pieces = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-        self.starts_word: Tensor = torch.tensor([not piece.startswith(CONTINUES) for piece, _ in pieces])
-        """(V,) bool; False for pieces that continue a word."""
+        self.starts_word, self.ends_word = word_bounds(tokenizer)
+        """(V,) bool: a piece begins a word if it is the first, if it says so, or if the one before ends
+        one."""
 
     @classmethod
     def of_pieces(cls, pieces: dict[str, int], *, lowercase: bool, where: str) -> tuple[Self, list[int]]:
@@ -117,7 +116,7 @@ class ReportTokenizer:
             IntegrityError: `content`, which came from `where`, is no tokenizer of ours.
         """
         try:
-            if json.loads(content)["model"]["type"] != "WordPiece":
+            if json.loads(content)["model"]["type"] not in ("WordPiece", "BPE"):
                 raise ValueError("another kind of tokenizer")
             tokenizer = Tokenizer.from_buffer(content)
             if [tokenizer.token_to_id(token) for token in SPECIAL_TOKENS] != [PAD, UNK, CLS, SEP, MASK]:
@@ -254,8 +253,9 @@ def _chosen_words(
 ) -> Tensor:
     """(B, T) bool, True on every piece of the words to hide."""
     ordinary = mask & (ids >= len(SPECIAL_TOKENS))
-    follows_word = torch.nn.functional.pad(ordinary, (1, 0))[:, :-1]
-    starts = ordinary & (tokenizer.starts_word.to(ids.device)[ids] | ~follows_word)
+    in_word = ordinary & ~tokenizer.ends_word.to(ids.device)[ids]
+    follows = torch.nn.functional.pad(in_word, (1, 0))[:, :-1]
+    starts = ordinary & (tokenizer.starts_word.to(ids.device)[ids] | ~follows)
     word = starts.long().cumsum(1) - 1  # (B, T) which word of its row a piece belongs to
     num_words = starts.sum(1)
     rounding = torch.rand(len(ids), generator=generator).to(ids.device)

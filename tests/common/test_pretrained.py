@@ -241,7 +241,7 @@ def test_what_does_not_fit_the_folder_is_named_with_its_key(
         project_with(tmp_path, **changes).fresh_model()
 
 
-@pytest.mark.parametrize("damage", ["no weights", "no folder", "pickle", "byte pairs", "no mask token"])
+@pytest.mark.parametrize("damage", ["no weights", "no folder", "pickle", "another type", "no mask token"])
 def test_a_folder_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path, damage: str) -> None:
     save_image_tower(tmp_path / "image", "vit")
     save_text_tower(tmp_path / "text")
@@ -252,9 +252,9 @@ def test_a_folder_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path, dam
             (tmp_path / "image").rename(tmp_path / "elsewhere")
         case "pickle":
             (tmp_path / "text" / "model.safetensors").rename(tmp_path / "text" / "pytorch_model.bin")
-        case "byte pairs":
+        case "another type":
             config = json.loads((tmp_path / "text" / "config.json").read_text())
-            (tmp_path / "text" / "config.json").write_text(json.dumps(config | {"model_type": "roberta"}))
+            (tmp_path / "text" / "config.json").write_text(json.dumps(config | {"model_type": "t5"}))
         case "no mask token":
             (tmp_path / "text" / "vocab.txt").write_text("\n".join(p for p in PIECES if p != "[MASK]"))
     with pytest.raises(ConfigurationError) as caught:
