@@ -11,23 +11,17 @@
 The clock on the wall is kept by the process that waits, on every system.
 """
 
-import ctypes
 import multiprocessing
 import os
 import sys
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 
-from client.ingest.denied_calls import deny_calls
+from client.confinement import be_ended_first, end_with_parent, hide_memory, limit_memory
+from client.denied_calls import deny_calls
 
 if sys.platform != "win32":
     import resource
-
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4  # prctl(2)
-SIGKILL = 9
-LIKELIEST = b"1000"
-"""Of what the kernel ends when memory runs out. Source: proc(5), oom_score_adj."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +49,9 @@ def confine(limits: Limits, *, keep: int) -> None:
     if sys.platform == "win32":
         return
     if sys.platform == "linux":
-        _be_ended_first()
-        allowed = _private_bytes() + limits.memory_bytes
-        resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))
-        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0)
+        be_ended_first()
+        limit_memory(limits.memory_bytes)
+        hide_memory()
         deny_calls()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -78,7 +71,7 @@ def _end_with_parent(keep: int) -> None:
     if sys.platform == "linux":
         # The fork server ends with our parent unless we hold its pipe open, and we end with the fork server.
         _close_all_but(keep, parent.sentinel)
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, SIGKILL)
+        end_with_parent()
         if not parent.is_alive():
             os._exit(1)
     else:
@@ -99,18 +92,3 @@ def _swallow_output() -> None:
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
     os.close(nowhere)
-
-
-def _be_ended_first() -> None:
-    try:
-        Path("/proc/self/oom_score_adj").write_bytes(LIKELIEST)
-    except OSError:  # a container without /proc; the limit holds all the same
-        return
-
-
-def _private_bytes() -> int:
-    """What RLIMIT_DATA counts: private memory that can be written, used or not."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmData:"):
-            return int(line.split()[1]) << 10
-    raise OSError("/proc/self/status has no VmData")

@@ -1,4 +1,4 @@
-"""System calls that decoding never needs, denied to this process by the kernel (Linux, seccomp).
+"""System calls that decoding and training never need, denied to this process by the kernel (Linux, seccomp).
 
 Source: seccomp(2), Documentation/userspace-api/seccomp_filter.rst. It needs no rights, so it holds inside
 containers too.
