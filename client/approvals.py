@@ -121,6 +121,11 @@ class Approvals:
         manifest.require_in_time(now)
         return manifest
 
+    def introduction(self) -> dict[str, str | bytes]:
+        """What a hub that asks may know: the site's name and its last statement, a revocation too."""
+        said = self.statements()
+        return {"site": self.home.name, "statement": said[-1].to_bytes() if said else b""}
+
     def before(self, name: str) -> BundleManifest | None:
         """The last approved bundle of the project `name`; None if none ever was."""
         for statement in reversed(self.statements()):

@@ -109,8 +109,7 @@ def introduce(node: NodeConfig) -> dict[str, str | bytes]:
     if home is None or not home.joined:
         site = open_site(node)
         return {"site": site.name, "project": site.project.digest}
-    said = Approvals(home).statements()
-    return {"site": home.name, "statement": said[-1].to_bytes() if said else b""}
+    return Approvals(home).introduction()
 
 
 def _secure_rounds(name: str, project: Project, node: NodeConfig) -> SecureRounds | None:

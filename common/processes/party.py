@@ -48,11 +48,18 @@ class Party:
         command = Path(sys.executable).parent / program
         if not command.is_file():
             raise ConfigurationError(f"{command} does not exist; install FedVLP with its dependencies again")
+        self._spawn(program, [str(command), *arguments])
+
+    def spawn_module(self, module: str, arguments: Sequence[str]) -> None:
+        """Start one of our own programs, a package with a `__main__`."""
+        self._spawn(module, [sys.executable, "-P", "-m", module, *arguments])
+
+    def _spawn(self, program: str, command: Sequence[str]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.children.append(
             Child(
                 f"{program} of {self.name}",
-                [str(command), *arguments],
+                command,
                 environment=environment(os.environ, home=self.folder / "home", threads=self._threads),
                 log=self.log(program),
             )

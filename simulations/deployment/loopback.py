@@ -1,4 +1,4 @@
-"""A deployment on 127.0.0.1: one SuperLink, and per site one SuperNode, each with its executor.
+"""A deployment on 127.0.0.1: one SuperLink, and per site one SuperNode with its gate.
 
     hub/           certificate, server key, secret, Flower's home of the SuperLink and the ServerApp
     sites/NAME/    node key, secret, settings, Flower's home of the SuperNode and the ClientApp
@@ -19,8 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import tomli_w
-
+from client import gate
+from client.gate.settings import ApprovedSettings, GateSettings, PinnedSettings
 from client.home import Home
 from client.node_key import write_node_key
 from common import errors
@@ -42,7 +42,7 @@ from simulations.deployment.credentials import (
 
 HOST = "127.0.0.1"
 SUPERLINK, SUPERNODE, SUPEREXEC = "flower-superlink", "flower-supernode", "flower-superexec"
-SERVERAPP = "flwr-serverapp"
+SERVERAPP, GATE = "flwr-serverapp", gate.__name__
 
 WATCH_SECONDS = 0.2
 START_SECONDS = 120.0
@@ -111,6 +111,7 @@ class LoopbackDeployment:
             PeerError: a process ended or did not come up in time; everything is stopped again.
         """
         try:
+            write_whole(self._folder / "app.fab", self._bundle.fab)
             self._start_hub()
             for name in self._sites:
                 self._admit(name)
@@ -253,10 +254,9 @@ class LoopbackDeployment:
             member = Members(self._consortium).current(name)
             self._control.register(name, member.request.node_key.encode())
         write_secret(folder / "secret")
-        write_whole(folder / "node.toml", tomli_w.dumps(self._settings[name]).encode(), mode=PRIVATE)
 
     def _launch(self, name: str) -> None:
-        """Start the site's SuperNode and executor; settings go by file, so that no value needs quoting."""
+        """Start the site's SuperNode and gate; settings go by file, so that no value needs quoting."""
         site, runtime = self._sites[name], free_port()
         node_key, authority = site.folder / "node.key", self.authority
         if self._consortium is not None:
@@ -270,19 +270,26 @@ class LoopbackDeployment:
                 *("--auth-supernode-private-key", str(node_key)),
                 *("--host", HOST, "--port", str(runtime)),
                 *("--isolation", "process", "--superexec-auth-secret-file", secret),
-                *("--node-config", str(site.folder / "node.toml")),
             ],
         )
-        site.spawn(
-            SUPEREXEC,
-            [
-                "--runtime-api-address",
-                f"{HOST}:{runtime}",
-                "--insecure",
-                "--superexec-auth-secret-file",
-                secret,
-            ],
+        gate = GateSettings(
+            runtime=f"{HOST}:{runtime}",
+            secret=Path(secret),
+            rule=self._rule(name),
+            node=self._settings[name],
+            memory_gib=None,
         )
+        write_whole(site.folder / "gate.json", gate.model_dump_json().encode(), mode=PRIVATE)
+        site.spawn_module(GATE, [str(site.folder / "gate.json")])
+
+    def _rule(self, name: str) -> ApprovedSettings | PinnedSettings:
+        """A member of the consortium runs what it approved; any other node the app that is deployed."""
+        settings = self._settings[name]
+        if self._consortium is not None:
+            return ApprovedSettings(kind="approved", home=Path(str(settings["home"])))
+        project = settings.get("project")
+        fab = self._folder / "app.fab"
+        return PinnedSettings(kind="pinned", fab=fab, project=None if project is None else Path(str(project)))
 
     def _await_online(self, names: Iterable[str], *, before: Mapping[str, str], seconds: float) -> None:
         """Wait until the sites are online by an activation that is not in `before`."""

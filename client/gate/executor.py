@@ -1,0 +1,186 @@
+"""The gate at work: it takes the SuperNode's tasks, and runs those of the one app that may run here."""
+
+import logging
+import os
+import time
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import NoReturn, Self
+
+import httpx
+import psutil
+from flwr.app import Context, Message, RecordDict
+
+from client.gate.rules import App, ApprovedRule, Rule, require
+from client.gate.settings import GateSettings
+from client.gate.tasks import CLIENT_APP, CRASHED, INVALID_FAB, RAISED, Task, Tasks
+from client.gate.warm import AppEndedError, Limits, WarmApp
+from client.gate.wire import Failure, Question
+from common.errors import FederationError
+from common.messages import HELLO
+from common.project import Project, open_project
+
+log = logging.getLogger("fedvlp")
+
+POLL_SECONDS = 0.2
+UNBOUND_SECONDS, UNBOUND_BYTES = 12 * 3600.0, 16 << 30
+"""Where a pinned app has no project that says more: Flower's own lifetime of a message."""
+REPLY_OVERHEAD_BYTES = 4 << 20
+"""What a reply holds beside the update: keys, shares and signatures of at most 1,000 sites."""
+
+
+class Gate:
+    """Runs until it is interrupted."""
+
+    def __init__(self, settings: GateSettings) -> None:
+        """Read what the rule and the SuperNode's secret are; nothing runs before `run`.
+
+        Raises:
+            ConfigurationError: something that `settings` name is not there.
+        """
+        self._settings = settings
+        self._rule: Rule = settings.parsed_rule
+        self._secret = settings.secret.read_bytes()
+        self._warm: WarmApp | None = None
+        self._app: App | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._cool()
+
+    def run(self) -> NoReturn:
+        """Answer tasks, one at a time.
+
+        Raises:
+            PeerError: the SuperNode refuses us.
+            IntegrityError: what was approved here is damaged.
+        """
+        self._begin()
+        with Tasks(self._settings.runtime, self._secret) as tasks:
+            while True:
+                task = tasks.acquire()
+                if task is not None:
+                    self._answer(task)
+                    continue
+                if self._warm is not None:
+                    self._warm.rest_if_idle()
+                time.sleep(POLL_SECONDS)
+
+    def _begin(self) -> None:
+        """Say what may run, and have it ready for the first message."""
+        now = datetime.now(UTC)
+        try:
+            if isinstance(self._rule, ApprovedRule):
+                self._rule.check(now=now)
+            self._warm_up(self._rule.allowed(now=now))
+        except FederationError as error:
+            log.warning("nothing runs here until that is mended: %s", error)
+
+    def _answer(self, task: Task) -> None:
+        try:
+            message, context = task.pull()
+            self._judge(task, message, context)
+        except httpx.HTTPError as error:
+            log.error("the SuperNode did not take or give a message (%s); the hub will hear nothing", error)
+        finally:
+            task.close()
+
+    def _judge(self, task: Task, message: Message, context: Context) -> None:
+        kind = message.metadata.message_type
+        if kind == HELLO and (introduction := self._rule.hello()) is not None:
+            task.answer(introduction)
+            return
+        try:
+            app = require(
+                self._rule,
+                fab_sha256=task.fab_hash,
+                is_client_app=task.kind == CLIENT_APP,
+                now=datetime.now(UTC),
+            )
+            warm = self._warm_up(app)
+        except FederationError as error:
+            log.error("refused %s: %s", kind, error)
+            self._rest()
+            task.refuse(INVALID_FAB, error.outward)
+            return
+        self._run(task, warm, message, context)
+
+    def _run(self, task: Task, warm: WarmApp, message: Message, context: Context) -> None:
+        question = Question(
+            kind=message.metadata.message_type,
+            group=message.metadata.group_id,
+            run=context.run_id,
+            node=context.node_id,
+            config=self._settings.node,
+            content=message.content if message.has_content() else RecordDict(),
+        )
+        try:
+            reply = warm.ask(question, still_wanted=task.wanted)
+        except AppEndedError as error:
+            log.error("%s: %s", question.kind, error)
+            task.refuse(CRASHED, error.outward)
+            return
+        if isinstance(reply, Failure):
+            task.refuse(RAISED, reply.reason)
+        else:
+            task.answer(reply)
+
+    def _warm_up(self, app: App) -> WarmApp:
+        """The warm process of `app`; another than before is started anew.
+
+        Raises:
+            FederationError: its file was changed, or it cannot be imported.
+        """
+        if self._warm is not None and self._app == app and self._warm.running:
+            return self._warm
+        self._cool()
+        project = None if app.project is None else open_project(app.project)
+        limits = self._limits(project)
+        self._warm = WarmApp(app.content(), limits, environment=os.environ)
+        try:
+            denied = self._warm.wait()
+        except FederationError:
+            self._cool()
+            raise
+        self._app = app
+        _tell(limits, denied=denied)
+        return self._warm
+
+    def _limits(self, project: Project | None) -> Limits:
+        gib = self._settings.memory_gib
+        memory = psutil.virtual_memory().total if gib is None else gib << 30
+        if project is None:
+            return Limits(UNBOUND_SECONDS, memory, no_connections=True, reply_bytes=UNBOUND_BYTES)
+        train = project.spec.train
+        return Limits(
+            seconds=project.spec.federation.reply_timeout_seconds,
+            memory_bytes=memory,
+            no_connections=not train.compile and train.processes == 1,
+            reply_bytes=project.answer_bytes + REPLY_OVERHEAD_BYTES,
+        )
+
+    def _rest(self) -> None:
+        if self._warm is not None:
+            self._warm.rest()
+
+    def _cool(self) -> None:
+        if self._warm is not None:
+            self._warm.end()
+        self._warm = self._app = None
+
+
+def _tell(limits: Limits, *, denied: bool) -> None:
+    """Say what holds for the app's process and what does not."""
+    memory = "no limit" if limits.memory_bytes is None else f"at most {limits.memory_bytes / 2**30:.0f} GiB"
+    if denied:
+        network = "on: it opens no connection and starts no program"
+    elif limits.no_connections:
+        network = "OFF: this system has no filter of system calls; keep it off the network by other means"
+    else:
+        network = "OFF: this project starts programs of its own; keep it off the network by other means"
+    log.info("app process: memory %s; time %g s for a message; no core dump", memory, limits.seconds)
+    log.info("app process: no-network %s", network)

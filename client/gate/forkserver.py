@@ -1,0 +1,101 @@
+"""A process that has imported all an app needs, and forks a fresh process for the app when it is told to.
+
+Run by `client.gate.warm` as a program of its own: it must have no threads when it forks. It puts itself under
+limits first and imports the app's own code then, from the folder of the approved app and nowhere else; what
+it forks inherits both.
+"""
+
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+from multiprocessing.connection import Connection
+from typing import NoReturn
+
+from flwr.clientapp import ClientApp
+
+from client.confinement import be_ended_first, end_with_parent, hide_memory, limit_memory
+from client.denied_calls import deny_calls
+from client.gate.app_process import serve
+
+if sys.platform != "win32":
+    import resource
+
+PRELOADED = "torch", "transformers", "pyarrow.parquet", "safetensors.torch", "tokenizers", "scipy.special"
+"""Other people's packages that take long to import; the app's own modules import the rest."""
+OURS = "client", "common", "server"
+"""Packages that the app brings itself, by the names of those that this program came from."""
+
+HATCH, END = b"h", b"e"
+"""What may be asked: a fresh process for the socket that comes with it, in the place of the one before; or
+no process any more."""
+
+
+def main(control: socket.socket, *, folder: str, reference: str, memory_bytes: int, deny: bool) -> None:
+    """Import, tell what limits are on, and fork when asked, until the other end is closed.
+
+    Args:
+        control: to the gate.
+        folder: of the unpacked app.
+        reference: of its ClientApp, "module:attribute".
+        memory_bytes: what an app's process may have above what this one has; 0 for no limit.
+        deny: whether connections and other programs are denied.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the keyboard is for the gate, who ends us
+    end_with_parent()
+    for name in PRELOADED:
+        importlib.import_module(name)
+    be_ended_first()
+    hide_memory()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    denied = deny and deny_calls()
+    app = _load(folder, reference)
+    control.sendall(json.dumps({"denied": denied}).encode() + b"\n")
+    child = 0
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if child:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            child = 0
+        if not request:
+            return
+        if request == HATCH:
+            child = os.fork()
+            if not child:
+                control.close()
+                _be_app(descriptors[0], app, memory_bytes)
+            os.close(descriptors[0])
+
+
+def _load(folder: str, reference: str) -> ClientApp:
+    """The ClientApp in `folder`, with its own `client` and `common`, not those of this program."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
+        del sys.modules[name]
+    sys.path.insert(0, folder)
+    module, _, attribute = reference.partition(":")
+    app = getattr(importlib.import_module(module), attribute)
+    if not isinstance(app, ClientApp):
+        raise TypeError(f"{reference} is no ClientApp")
+    return app
+
+
+def _be_app(descriptor: int, app: ClientApp, memory_bytes: int) -> NoReturn:
+    try:
+        end_with_parent()
+        if memory_bytes:
+            limit_memory(memory_bytes)
+        serve(Connection(descriptor), app)
+    except (
+        BaseException
+    ) as error:  # no traceback: a library's text may name a patient; the gate says the rest
+        print(f"the app's process ended: {type(error).__name__}", file=sys.stderr, flush=True)
+    finally:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    asked = json.loads(sys.argv[2])
+    main(socket.socket(fileno=int(sys.argv[1])), **asked)
