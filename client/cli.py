@@ -18,6 +18,7 @@ from client.ledger_cli import ledger
 from client.options import HOME, Home, JsonOutput, StoreFolder
 from client.project_cli import project
 from client.roster_cli import identity, roster
+from client.start_cli import start
 from client.wording import count, listed
 from common.imaging.preparation import Preparation
 from common.store import Store, write_labels
@@ -36,6 +37,7 @@ cli.command("identity")(identity)
 cli.command("init")(init)
 cli.command("join")(join)
 cli.command("doctor")(doctor)
+cli.command("start")(start)
 cli.command("ingest")(ingest_command)
 
 

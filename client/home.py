@@ -11,6 +11,7 @@ HOME/roster.json      the approved roster
 HOME/approvals.json   what the site's people said of projects, see `client.approvals`
 HOME/projects/        the bundles that they approved
 HOME/secagg/          see `client.secagg`
+HOME/run/, logs/      see `client.site_processes`
 HOME/audit/           see `client.audit`
 """
 

@@ -17,7 +17,6 @@ from flwr.common.serde import (
 )
 from flwr.proto.recorddict_pb2 import ConfigRecord as ConfigBytes
 from flwr.proto.recorddict_pb2 import MetricRecord as MetricBytes
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped] # it has no stubs
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 NodeConfig = dict[str, str | int | float | bool]
@@ -189,5 +188,7 @@ def _record(head: _Record, frame: Callable[[], bytes]) -> ArrayRecord | ConfigRe
         if head.kind == "config":
             return config_record_from_proto(ConfigBytes.FromString(frame()))
         return metric_record_from_proto(MetricBytes.FromString(frame()))
-    except (ValueError, TypeError, KeyError, DecodeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # what protobuf raises at hostile bytes, and Flower at odd values
         raise MalformedError(type(error).__name__) from None

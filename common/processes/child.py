@@ -35,7 +35,8 @@ class Child:
         self.name, self.log = name, log
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
-            self._begin = output.tell()
+            self.begin = output.tell()
+            """Where in the log this process begins."""
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *command],
                 env=dict(environment),
@@ -65,7 +66,7 @@ class Child:
     def output(self) -> str:
         """What this process printed so far, without colours."""
         with self.log.open("rb") as file:
-            file.seek(self._begin)
+            file.seek(self.begin)
             return plain(file.read().decode(errors="replace"))
 
     def last_words(self) -> str:

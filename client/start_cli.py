@@ -1,0 +1,47 @@
+"""`fedvlp-site start`: the site at work."""
+
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from client.gate.wire import NodeConfig
+from client.home import Home as SiteHome
+from client.options import HOME, Home, StoreFolder
+from client.site_processes import SiteWork
+from common.errors import ConfigurationError
+
+
+def start(
+    store: StoreFolder,
+    bank: Annotated[Path | None, typer.Option(help="Folder of the project's public bank.")] = None,
+    ledger: Annotated[Path | None, typer.Option(help="Folder of the privacy ledger.")] = None,
+    memory_gib: Annotated[
+        int | None, typer.Option("--memory-gib", min=1, help="Of the app's process; all of it unless given.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="OMP_NUM_THREADS of every process.")] = 1,
+    secure_only: Annotated[
+        bool, typer.Option("--secure-only", help="Take part in no project without secure aggregation.")
+    ] = False,
+    home: Home = HOME,
+) -> None:
+    """Take part in what was approved here, until SIGTERM or Ctrl-C.
+
+    Runs the SuperNode, which speaks with the hub, and the gate, which lets the approved app run and no other,
+    in a process without a network. An approval, a revocation or an expiry holds from the next message on.
+    """
+    place = SiteHome(home.expanduser().resolve())
+    folders = {"store": store, "bank": bank, "ledger": ledger}
+    for name, folder in folders.items():
+        if folder is not None and not folder.is_dir():
+            raise ConfigurationError(f"--{name} {folder} is no folder; name the one that was made")
+    node: NodeConfig = {"site": place.name, "home": str(place.folder)}
+    node |= {name: str(folder.resolve()) for name, folder in folders.items() if folder is not None}
+    if secure_only:
+        node["require-secure-aggregation"] = True
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        SiteWork(place, node, memory_gib, threads).keep_running(typer.echo)
+    except KeyboardInterrupt:
+        typer.echo(f"{place.name} stopped")
