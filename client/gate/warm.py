@@ -60,7 +60,11 @@ class WarmApp:
         """Start to import; see `wait`."""
         self.limits = limits
         self._folder = tempfile.TemporaryDirectory(prefix="fedvlp-app-")
-        reference = _unpack(fab, Path(self._folder.name))
+        try:
+            reference = _unpack(fab, Path(self._folder.name))
+        except FederationError:
+            self._folder.cleanup()
+            raise
         self._control, theirs = socket.socketpair()
         asked = {
             "folder": self._folder.name,
