@@ -3,23 +3,22 @@
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 from flwr.app import ArrayRecord, Context, Message, RecordDict
-from flwr.clientapp import ClientApp
 from numpy.testing import assert_array_equal
-from one_site import ask
 from safetensors.numpy import load_file
-from tiny import tiny_spec, tiny_store
+from secure_samples import SITES, STAGES, Place, Weak
+from secure_samples import secure_spec as spec
+from tiny import tiny_store
 
 from client import app as client_app
 from client.audit import AUDIT, Audit
 from client.audit_line import Line
-from client.home import ROUNDS
 from client.secagg import DATABASE, STAGE, UPDATE
 from common.errors import PeerError
 from common.messages import CONSENT, HELLO, INPUT, REVEAL, SHARE, TRAIN, Step, planes_from_record
@@ -28,30 +27,9 @@ from common.project import open_project
 from common.spec.run import Spec
 from common.update import Planes, Vector, centred
 from server.checkpoint import fresh_global_state, load_last_checkpoint
-from server.ledgers import LedgerHeads
 from server.report.records import read_rounds
-from server.rounds import Collected, collect, instruct
 from simulations.federation import Federation, run_federation
-from simulations.grid import Faults, InProcessGrid
-
-SITES = ("east", "north", "south", "west")
-STAGES = (TRAIN, SHARE, INPUT, CONSENT, REVEAL)
-SECURE = {"mode": "sa1", "min_sites": 3, "rare_rows": "frozen"}
-
-
-def spec(mode: str = "sa1", **changes: Any) -> Spec:
-    """A round or two of four sites; nothing is judged."""
-    settings: dict[str, Any] = {
-        "evaluation__retrieval": False,
-        "evaluation__zero_shot": [],
-        "data__anchor_pairs": 0,
-        "train__vocabulary_rows": "frozen",
-        "train__local_steps": 1,
-        "federation__rounds": 2,
-        "federation__min_sites": 3,
-        "secure_aggregation": SECURE if mode == "sa1" else {"mode": "off"},
-    }
-    return tiny_spec(**settings | changes)
+from simulations.grid import Faults
 
 
 @pytest.fixture(scope="module")
@@ -87,48 +65,6 @@ def test_training_ends_in_the_weights_of_the_plain_run(
 
 
 # --- sites that stop, at every stage ---------------------------------------------------------------------
-
-
-@dataclass
-class Weak:
-    """FedVLP's own app, but some sites fail at some message, and every reply is remembered."""
-
-    fails: dict[str, str]
-    replies: list[tuple[str, str, RecordDict]]
-
-    def __call__(self, message: Message, context: Context) -> Message:
-        site, kind = str(context.node_config["site"]), message.metadata.message_type
-        if self.fails.get(site) == kind:
-            raise OSError("the machine went away")
-        reply = client_app.app(message, context)
-        self.replies.append((site, kind, reply.content))
-        return reply
-
-
-class Place:
-    """A prepared federation whose rounds a test plays one by one."""
-
-    def __init__(self, out: Path, four: Mapping[str, Path], spec: Spec) -> None:
-        self.federation = Federation(spec, four, None, out)
-        self.project = self.federation.prepare(resume=False)
-        self.state = fresh_global_state(self.project)
-        self.ledgers = LedgerHeads(out)
-        self.instruction = instruct(self.project, self.state, self.ledgers)
-
-    def collect(
-        self, fails: dict[str, str] | None = None, only: tuple[str, ...] = SITES
-    ) -> tuple[Collected, Weak]:
-        app = Weak(fails or {}, [])
-        grid = InProcessGrid(self.federation.node_configs(), client_app=cast(ClientApp, app))
-        cohort = {node.name: node.node_id for node in grid.get_nodes() if node.name in only}
-        return collect(grid, cohort, self.instruction, self.project, self.ledgers), app
-
-    def home(self, site: str) -> Path:
-        return Path(str(self.federation.node_configs()[site]["home"])) / ROUNDS
-
-    def ask(self, site: str, kind: str, records: RecordDict, **node: Any) -> Message:
-        """The reply of one site to one message."""
-        return ask({**self.federation.node_configs()[site], **node}, records, kind)
 
 
 @pytest.fixture
@@ -290,11 +226,10 @@ sent: list[tuple[str, str, RecordDict]] = []
 
 
 def test_a_step_is_answered_once_whatever_the_hub_repeats(
-    secure: Place, monkeypatch: pytest.MonkeyPatch
+    secure: Place,
 ) -> None:
     sent.clear()
-    monkeypatch.setattr("test_secure_federation.Weak", Overheard)
-    secure.collect()
+    secure.collect_from(Overheard({}, []))
     for site, kind, records in list(sent):
         reply = secure.ask(site, kind, records)
         assert reply.has_error(), kind
@@ -312,9 +247,7 @@ def test_a_stage_that_was_changed_on_the_disc_ends_the_round(secure: Place, stag
             path.write_bytes(data)
         return client_app.app(message, context)
 
-    grid = InProcessGrid(secure.federation.node_configs(), client_app=cast(ClientApp, spoil))
-    cohort = {node.name: node.node_id for node in grid.get_nodes()}
-    collected = collect(grid, cohort, secure.instruction, secure.project, secure.ledgers)
+    collected = secure.collect_from(spoil)
     assert collected.contributors == (4 if stage in (CONSENT, REVEAL) else 3)
     assert not (secure.home("south") / STAGE).exists()
     told = lines_of(secure, "south")[-1]
