@@ -25,11 +25,12 @@ from common.project import Project
 from common.spec.privacy import LocalPrivacySpec
 from common.store import Store
 from common.update import digest_weights
+from server.aggregate import mean_losses
 from server.checkpoint import GlobalState, fresh_global_state, load_last_checkpoint
 from server.evaluation import Evaluator, Glance
 from server.history import History, RoundClock, busy_seconds
 from server.ledgers import LedgerHeads, statement_of
-from server.report.records import RUN_FILE, RoundRecord, RunRecord, Traffic
+from server.report.records import RUN_FILE, CohortRound, RoundRecord, RunRecord, Traffic
 from server.rounds import MICROSECONDS, Collected
 
 Engine = Literal["inprocess", "ray", "deployment"]
@@ -162,6 +163,11 @@ def record_round(
     return RoundRecord(
         round=state.round,
         sites=collected.sites,
+        cohort=CohortRound(
+            examples=lanes["examples"],
+            losses=dict(mean_losses(lanes, "training")),
+            validation=dict(mean_losses(lanes, "validation")),
+        ),
         evaluation=glance.evaluation,
         seconds=clock.phases(),
         bytes=Traffic(up=collected.bytes_up, down=collected.bytes_down),

@@ -46,6 +46,29 @@ def losses(rounds: Sequence[RoundRecord], sites: Sequence[str]) -> Group | None:
     )
 
 
+def cohort_losses(rounds: Sequence[RoundRecord]) -> Group | None:
+    """The same of all hospitals together, which is what secure aggregation shows of them."""
+    turns = [record.cohort for record in rounds]
+    panels = []
+    for objective in dict.fromkeys(name for turn in turns for name in (*turn.losses, *turn.validation)):
+        training = _cohort_lines([turn.losses for turn in turns], objective, rounds)
+        held_out = _cohort_lines([turn.validation for turn in turns], objective, rounds)
+        panels += _panels_of(objective, training, held_out, rounds)
+    if not panels:
+        return None
+    note = "Means over all rows of the hospitals in the sum: secure aggregation tells the hub no more."
+    return Group(panels=panels, note=note, columns=2)
+
+
+def _cohort_lines(
+    turns: Sequence[Mapping[str, float | None]], objective: str, rounds: Sequence[RoundRecord]
+) -> list[go.Scatter]:
+    series = _loss_series(turns, objective)
+    if all(value is None for value in series):
+        return []
+    return [_one_line([(record.round, value) for record, value in zip(rounds, series, strict=True)])]
+
+
 def _objectives(rounds: Sequence[RoundRecord]) -> list[str]:
     turns = [site for record in rounds for site in record.sites]
     return list(dict.fromkeys(objective for site in turns for objective in (*site.losses, *site.validation)))
@@ -54,6 +77,15 @@ def _objectives(rounds: Sequence[RoundRecord]) -> list[str]:
 def _loss_panels(objective: str, rounds: Sequence[RoundRecord], sites: Sequence[str]) -> list[Panel]:
     training = _loss_lines(_series(rounds, sites, objective, lambda site: site.losses), rounds, sites)
     held_out = _loss_lines(_series(rounds, sites, objective, lambda site: site.validation), rounds, sites)
+    return _panels_of(objective, training, held_out, rounds)
+
+
+def _panels_of(
+    objective: str,
+    training: Sequence[go.Scatter],
+    held_out: Sequence[go.Scatter],
+    rounds: Sequence[RoundRecord],
+) -> list[Panel]:
     scale = _scale([*training, *held_out])
     unit = _LOSS_UNITS.get(objective)
     return [
@@ -78,8 +110,13 @@ def _series(
 ) -> list[list[float | None]]:
     """A row per hospital and a value per round, to five digits."""
     turns = [[record.site(name) for record in rounds] for name in sites]
-    values = [[losses_of(turn).get(objective) if turn else None for turn in row] for row in turns]
-    return [[None if value is None else float(f"{value:.5g}") for value in row] for row in values]
+    return [_loss_series([losses_of(turn) if turn else {} for turn in row], objective) for row in turns]
+
+
+def _loss_series(turns: Sequence[Mapping[str, float | None]], objective: str) -> list[float | None]:
+    """A value per round, to five digits."""
+    values = [turn.get(objective) for turn in turns]
+    return [None if value is None else float(f"{value:.5g}") for value in values]
 
 
 def _loss_lines(
@@ -130,16 +167,8 @@ def steps(rounds: Sequence[RoundRecord]) -> Group:
 
 
 def _measured(title: str, unit: str, series: Sequence[tuple[int, float | None]]) -> Panel:
-    line = go.Scatter(
-        x=[number for number, _ in series],
-        y=[value for _, value in series],
-        mode=line_mode(len(series)),
-        line={"color": KIND_COLOURS["federated"], "width": 1.8},
-        marker={"size": 4},
-        hovertemplate="round %{x}: %{y:.4g}<extra></extra>",
-    )
     drawn = figure(
-        [line],
+        [_one_line(series)],
         height=200,
         x="round",
         y=unit,
@@ -147,6 +176,18 @@ def _measured(title: str, unit: str, series: Sequence[tuple[int, float | None]])
         yaxis={"rangemode": "tozero", "nticks": 5},
     )
     return Panel(title, drawn)
+
+
+def _one_line(series: Sequence[tuple[int, float | None]]) -> go.Scatter:
+    """Round and value, for all hospitals together."""
+    return go.Scatter(
+        x=[number for number, _ in series],
+        y=[value for _, value in series],
+        mode=line_mode(len(series)),
+        line={"color": KIND_COLOURS["federated"], "width": 1.8},
+        marker={"size": 4},
+        hovertemplate="round %{x}: %{y:.4g}<extra></extra>",
+    )
 
 
 def costs(run: RunRecord, rounds: Sequence[RoundRecord]) -> Group:

@@ -119,11 +119,19 @@ def _sections(run: RunRecord, rounds: Sequence[RoundRecord], models: Sequence[Mo
         Section("Zero-shot AUROC by round", by_round, note="" if by_round else _NO_LABELS),
         Section(against, _present(compared), key="scores" if compared else ""),
         Section("Retrieval within each hospital", results.retrieval(run.final.retrieval)),
-        Section("Losses by hospital", _present(course.losses(rounds, sites))),
+        _losses(rounds, sites),
         Section("Seconds and bytes", [course.costs(run, rounds), course.steps(rounds)]),
         Section("Hospitals", _present(course.answers(rounds, sites)), key="hospitals"),
     ]
     return [section for section in made if section.groups or section.key or section.note]
+
+
+def _losses(rounds: Sequence[RoundRecord], sites: Sequence[str]) -> Section:
+    """By hospital where the hub knows that, else of all of them together."""
+    known = course.losses(rounds, sites)
+    if known:
+        return Section("Losses by hospital", [known])
+    return Section("Losses of all hospitals together", _present(course.cohort_losses(rounds)))
 
 
 def _present(group: Group | None) -> list[Group]:

@@ -189,6 +189,16 @@ class SiteRound(Record):
     """Loss on the site's validation patients, by objective; empty where it was not measured."""
 
 
+class CohortRound(Record):
+    """All hospitals of one round together; with secure aggregation all that the hub learns."""
+
+    examples: NonNegativeInt = 0
+    losses: dict[str, Measure] = {}
+    """Mean training loss over all rows of all hospitals, by objective."""
+    validation: dict[str, Measure] = {}
+    """The same on their validation patients; empty where it was not measured."""
+
+
 class RoundEvaluation(Record):
     """The global model after a round; empty where the round was not evaluated or nothing is labelled."""
 
@@ -201,6 +211,7 @@ class RoundRecord(Record):
 
     round: PositiveInt
     sites: tuple[SiteRound, ...]
+    cohort: CohortRound = CohortRound()
     evaluation: RoundEvaluation
     seconds: PhaseSeconds
     bytes: Traffic

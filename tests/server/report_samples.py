@@ -152,11 +152,13 @@ def _round(
     late: str,
 ) -> dict[str, Any]:
     done = number / rounds
+    turns = [
+        _turn(name, index, number, done, refusing=refusing, late=late) for index, name in enumerate(sites)
+    ]
     return {
         "round": number,
-        "sites": [
-            _turn(name, index, number, done, refusing=refusing, late=late) for index, name in enumerate(sites)
-        ],
+        "sites": turns,
+        "cohort": _cohort(turns),
         "evaluation": {
             "mean_auroc": _learned(mean, done) if tasks else None,
             "zero_shot": {task: _learned(_around(mean, index), done) for index, task in enumerate(tasks)},
@@ -187,6 +189,16 @@ def _turn(name: str, index: int, number: int, done: float, *, refusing: str, lat
         "losses": losses,
         "validation": {objective: 1.06 * loss for objective, loss in losses.items()},
     }
+
+
+def _cohort(turns: list[dict[str, Any]]) -> dict[str, Any]:
+    """As if all had as many rows."""
+    there = [turn for turn in turns if turn["status"] == "ok"]
+    means = {
+        moment: {name: sum(turn[moment][name] for turn in there) / len(there) for name in there[0][moment]}
+        for moment in ("losses", "validation")
+    }
+    return {"examples": sum(turn["examples"] for turn in there), **means}
 
 
 def _retrieval(site: str, direction: str, index: int) -> dict[str, Any]:

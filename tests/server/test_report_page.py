@@ -230,11 +230,25 @@ def test_a_run_with_nothing_measured_still_has_a_page(tmp_path: Path) -> None:
     run["final"]["retrieval"] = []
     rounds = rounds_jsonl(tasks=(), rounds=1)
     rounds[0]["update_norm"] = rounds[0]["clipped_share"] = None
-    for site in rounds[0]["sites"]:
-        site["losses"] = site["validation"] = {}
+    for told in (*rounds[0]["sites"], rounds[0]["cohort"]):
+        told["losses"] = told["validation"] = {}
     page = Page(write_report(write_run(tmp_path, run, rounds)).read_text())
     assert "nothing says how good it is" in page.text
+    assert "Losses" not in page.text
+
+
+def test_what_secure_aggregation_tells_is_drawn_of_all_hospitals_together(tmp_path: Path) -> None:
+    rounds = rounds_jsonl()
+    for line in rounds:
+        line["cohort"] = {"examples": 9, "losses": {"masked_image": 1 / line["round"]}}
+        for site in line["sites"]:
+            site["losses"] = site["validation"] = {}
+    page = Page(write_report(write_run(tmp_path, run_json(), rounds)).read_text())
+    assert "Losses of all hospitals together" in page.text
     assert "Losses by hospital" not in page.text
+    assert "loss on validation patients" not in page.text
+    drawn = [trace["y"] for figure in page.figures for trace in figure["data"]]
+    assert [float(f"{1 / line['round']:.5g}") for line in rounds] in drawn
 
 
 def test_a_run_without_a_comparison_compares_nothing(tmp_path: Path) -> None:

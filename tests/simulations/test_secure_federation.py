@@ -50,6 +50,10 @@ def weights_at(out: Path) -> Vector:
     return state.weights
 
 
+def objectives() -> tuple[str, ...]:
+    return spec().objectives.names
+
+
 @pytest.mark.parametrize("profile", ["wide", pytest.param("thin", marks=pytest.mark.slow)])
 def test_training_ends_in_the_weights_of_the_plain_run(
     tmp_path: Path, four: dict[str, Path], profile: str
@@ -60,6 +64,10 @@ def test_training_ends_in_the_weights_of_the_plain_run(
     assert (plain != fresh_global_state(open_project(tmp_path / "plain" / "project")).weights).any()
     rounds = read_rounds(tmp_path / "secure")
     assert [[site.status for site in record.sites] for record in rounds] == [["ok"] * 4] * 2
+    told = [record.cohort for record in rounds]
+    assert told == [record.cohort for record in read_rounds(tmp_path / "plain")]
+    assert told[0].examples > 0
+    assert set(told[0].losses) == set(told[0].validation) == {*objectives()}
     for site in rounds[0].sites:
         assert (site.examples, site.seconds_training, site.losses, site.validation) == (0, 0.0, {}, {})
 
