@@ -22,7 +22,7 @@ from client.protection import Protection, Receipt, protect
 from client.secagg import SecureRounds
 from common.data.batch import Batch
 from common.data.batches import Batches, fixed_batches
-from common.data.corpus import read_corpus, reading_of
+from common.data.corpus import read_corpus
 from common.errors import ConfigurationError, InputRefusedError, IntegrityError, PolicyError
 from common.messages import Answer, Instruction
 from common.model.vlp import VLPModel
@@ -144,7 +144,7 @@ def _open_site(
     store = Store(Path(store_folder))
     store.verify()
     spec, preparation = project.spec, project.spec.preparation
-    reading = reading_of(spec, project.ontology)
+    reading = project.reading
     private = read_corpus(store, "train", project.tokenizer, preparation=preparation, reading=reading)
     if not len(private):
         raise InputRefusedError(f"store {store.name} has no training rows", outward="no training rows")

@@ -12,9 +12,9 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
 from common.model.encoders import sine_positions
+from common.model.teacher import MODEL_TYPE
 from common.model.tower_folder import Architecture
 from common.model.vlp import VLPModel
-from common.model_folder import MODEL_TYPE
 from common.spec.run import Spec
 
 

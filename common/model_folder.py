@@ -15,10 +15,10 @@ from safetensors.numpy import save_file
 
 from common.files import whole_folder
 from common.model.adaptation import merged_state
+from common.model.teacher import MODEL_TYPE
 from common.project import Project
 from common.update import Vector, Weights
 
-MODEL_TYPE = "fedvlp"
 ARCHITECTURE = "FedVLP"
 """Name of the class in `common.export`."""
 

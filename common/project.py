@@ -5,7 +5,8 @@ spec.json        the canonical spec
 tokenizer.json   the vocabulary, trained on public text or taken from the pretrained text tower
 roster.json      with secure aggregation: the members and their signatures
 ontology.json    the run's own ontology, if it has one
-pretrained/      image/ and text/: what the run's pretrained towers need, if it has any
+pretrained/      image/ and text/: what the run's pretrained towers need, if it has any;
+                 teacher/ and reports/: its teacher, and the encoder that compares reports
 """
 
 import hashlib
@@ -16,10 +17,12 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from common.data.corpus import Reading, reading_of
 from common.errors import ConfigurationError, IntegrityError
 from common.files import sha256_of, write_whole
 from common.model.adaptation import adapt
 from common.model.pretrained import PretrainedImage, PretrainedText, load_weights
+from common.model.report_encoder import copy_encoder, read_encoder
 from common.model.teacher import copy_teacher, read_teacher
 from common.model.tower_folder import Architecture, copy_folder, read_vocabulary
 from common.model.vlp import VLPModel, build_model
@@ -35,7 +38,7 @@ from common.update import MAX_SITES, Layout, Profile, Weights, answer_bytes
 
 MANIFEST, SPEC, TOKENIZER, ROSTER = "project.json", "spec.json", "tokenizer.json", "roster.json"
 ONTOLOGY, PRETRAINED = "ontology.json", "pretrained"
-TEACHER = "teacher"
+TEACHER, REPORTS = "teacher", "reports"
 
 
 class ProjectManifest(BaseModel):
@@ -90,6 +93,21 @@ class Project:
             ConfigurationError: it does not fit the project.
         """
         return read_teacher(self.folder / PRETRAINED / TEACHER, self.spec, self.tokenizer)
+
+    @cached_property
+    def reading(self) -> Reading:
+        """What the run wants to know of the rows of a store.
+
+        Raises:
+            ConfigurationError: the encoder that compares reports cannot be built.
+            IntegrityError: the ontology is another than the project's.
+        """
+        encoder = None
+        if self.spec.data.report_encoder is not None:
+            named = sorted(self.manifest.pretrained_sha256.items())
+            files = "".join(f"{name} {digest}\n" for name, digest in named if name.startswith(f"{REPORTS}/"))
+            encoder = read_encoder(self.folder / PRETRAINED / REPORTS, _sha256(files.encode()))
+        return reading_of(self.spec, self.ontology, encoder)
 
     @cached_property
     def ontology(self) -> Ontology | None:
@@ -205,6 +223,9 @@ def create_project(
     taught = _teacher(spec)
     if taught is not None:
         copied += copy_teacher(Path(taught), folder / PRETRAINED / TEACHER)
+    if spec.data.report_encoder is not None:
+        copied += copy_encoder(Path(spec.data.report_encoder), folder / PRETRAINED / REPORTS)
+        read_encoder(folder / PRETRAINED / REPORTS, digest="")
     if spec.model.text.pretrained is None:
         tokenizer = train_tokenizer(
             [*ontology.sentences(), *public], vocabulary_size=spec.model.text.vocabulary_size

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.data.batches import Batches
-from common.data.corpus import Corpus, pool, read_corpus, reading_of
+from common.data.corpus import Corpus, pool, read_corpus
 from common.project import Project, open_project, weights_of
 from common.store import Split, Store
 from common.training.trainer import train
@@ -96,7 +96,7 @@ def federated_record(run: RunRecord, rounds: tuple[RoundRecord, ...], *, local_s
 
 
 def _batches(baseline: Baseline, project: Project) -> Batches:
-    preparation, reading = project.spec.preparation, reading_of(project.spec, project.ontology)
+    preparation, reading = project.spec.preparation, project.reading
 
     def read(store: Store, split: Split | None) -> Corpus:
         return read_corpus(store, split, project.tokenizer, preparation=preparation, reading=reading)

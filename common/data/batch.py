@@ -87,6 +87,8 @@ class Batch:
     """None where nobody asked."""
     words: Tensor | None = None
     """(B, W) TF-IDF vectors of length one of the shown texts; None where nobody asked."""
+    meanings: Tensor | None = None
+    """(B, D) what a frozen encoder makes of the shown texts, of length one; None where nobody asked."""
     metadata: Tensor | None = None
     """(B, M) int64 codes of the index's columns, 0 where a value is unknown; None where nobody asked."""
     second: SecondViews | None = None

@@ -6,13 +6,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from common.data.meanings import Meanings, pool_meanings, read_meanings
 from common.errors import InputRefusedError
 from common.imaging.preparation import Preparation
+from common.model.report_encoder import ReportEncoder
 from common.model.tabular import code_of, sentence_of
 from common.spec.model import MetadataField
 from common.spec.run import Spec
@@ -53,6 +56,8 @@ class Corpus:
     mirrored: tuple[tuple[Pieces | None, ...], ...] | None = None
     """Each sentence as it reads of the mirrored image, None where that is not certain; None where nobody
     asked."""
+    meanings: Meanings | None = None
+    """What a frozen encoder makes of each sentence; None where nobody asked."""
     metadata: npt.NDArray[np.int64] | None = None
     """(n, M) codes of the index's columns; None where nobody asked."""
 
@@ -94,14 +99,16 @@ class Reading:
     coded: tuple[MetadataField, ...] = ()
     """Columns for the metadata tower."""
     buckets: int = 1
+    encoder: ReportEncoder | None = None
+    """Says how alike sentences are."""
 
 
 PLAIN = Reading()
 """Images and words alone."""
 
 
-def reading_of(spec: Spec, ontology: Ontology | None = None) -> Reading:
-    """What `spec` wants to know of the rows; `ontology` is the project's own, if it has one."""
+def reading_of(spec: Spec, ontology: Ontology | None = None, encoder: ReportEncoder | None = None) -> Reading:
+    """What `spec` wants to know of the rows; `ontology` and `encoder` are the project's, if it has them."""
     metadata = spec.model.metadata
     return Reading(
         reader=entity_reader(ontology) if spec.objectives.reads_findings else None,
@@ -110,6 +117,7 @@ def reading_of(spec: Spec, ontology: Ontology | None = None) -> Reading:
         told=spec.data.metadata_text,
         coded=() if metadata is None else metadata.fields,
         buckets=1 if metadata is None else metadata.buckets,
+        encoder=encoder,
     )
 
 
@@ -153,6 +161,7 @@ def read_corpus(
         reader=reading.reader,
         sections=_each(read, lambda sentence: sentence.section) if reading.by_section else None,
         mirrored=_each(read, lambda sentence: sentence.mirrored) if reading.mirrored else None,
+        meanings=None if reading.encoder is None else _meanings(read, reading, reading.encoder, store.folder),
         metadata=_codes(store, rows, reading) if reading.coded else None,
     )
 
@@ -173,6 +182,7 @@ def pool(corpora: Sequence[Corpus]) -> Corpus:
         reader=corpora[0].reader,
         sections=_chained([corpus.sections for corpus in corpora]),
         mirrored=_chained([corpus.mirrored for corpus in corpora]),
+        meanings=_pooled_meanings([corpus.meanings for corpus in corpora]),
         metadata=_stacked([corpus.metadata for corpus in corpora]),
     )
 
@@ -180,6 +190,11 @@ def pool(corpora: Sequence[Corpus]) -> Corpus:
 def _chained(parts: Sequence[tuple[T, ...] | None]) -> tuple[T, ...] | None:
     known = [part for part in parts if part is not None]
     return tuple(row for part in known for row in part) if len(known) == len(parts) else None
+
+
+def _pooled_meanings(parts: Sequence[Meanings | None]) -> Meanings | None:
+    known = [part for part in parts if part is not None]
+    return pool_meanings(known) if len(known) == len(parts) else None
 
 
 def _stacked(parts: Sequence[npt.NDArray[np.int64] | None]) -> npt.NDArray[np.int64] | None:
@@ -218,6 +233,9 @@ class _Sentence:
     section: int
     statement: Statement
     mirrored: Pieces | None
+    text: str
+    turned: str | None
+    """As `mirrored`, in words."""
 
 
 def _read(
@@ -235,7 +253,7 @@ def _read(
             statement = SILENT if reading.reader is None else reading.reader.statement(sentence)
             turned = swap_laterality(sentence) if reading.mirrored else None
             mirrored = None if turned is None else _pieces(turned, tokenizer)
-            read.append(_Sentence(pieces, number, statement, mirrored))
+            read.append(_Sentence(pieces, number, statement, mirrored, sentence, turned))
     return read
 
 
@@ -243,6 +261,13 @@ def _each(
     reports: Sequence[Sequence[_Sentence]], told: Callable[[_Sentence], T]
 ) -> tuple[tuple[T, ...], ...]:
     return tuple(tuple(told(sentence) for sentence in report) for report in reports)
+
+
+def _meanings(
+    read: Sequence[Sequence[_Sentence]], reading: Reading, encoder: ReportEncoder, folder: Path
+) -> Meanings:
+    turned = _each(read, lambda sentence: sentence.turned) if reading.mirrored else None
+    return read_meanings(_each(read, lambda sentence: sentence.text), turned, encoder, folder)
 
 
 def _codes(store: Store, rows: npt.NDArray[np.int64], reading: Reading) -> npt.NDArray[np.int64]:

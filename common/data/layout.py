@@ -88,6 +88,7 @@ def build_batch(
             else None
         ),
         words=word_vectors(tokens, tokenizer) if spec.objectives.compares_reports else None,
+        meanings=_meanings(corpus, rows, shown) if spec.objectives.compares_meanings else None,
         metadata=None if corpus.metadata is None else torch.from_numpy(corpus.metadata[rows]),
         lots=(
             torch.rand(len(rows), 2, generator=chance)
@@ -114,6 +115,18 @@ def read_reports(
             sentences = corpus.mirrored[row]
         read.append(tuple(pieces for i in part.sentences if (pieces := sentences[i]) is not None))
     return lay_out(read, max_tokens=spec.model.text.max_tokens)
+
+
+def _meanings(corpus: Corpus, rows: npt.NDArray[np.int64], shown: Sequence[Shown]) -> Tensor:
+    """(B, D) what the shown sentences mean together."""
+    known = corpus.meanings
+    assert known is not None, "the corpus was read without the project's encoder"
+    return torch.stack(
+        [
+            known.of(row, part.sentences, mirrored=part.mirrored)
+            for row, part in zip(rows.tolist(), shown, strict=True)
+        ]
+    )
 
 
 def _statements(

@@ -108,11 +108,11 @@ class PretrainedText(nn.Module):
         self.width = int(config.hidden_size)
         self.causal = config.model_type == "clip_text_model"
         self.first_position = 1 + int(told.get("pad_token_id", 1)) if config.model_type == "roberta" else 0
-        longest = config.max_position_embeddings - self.first_position
-        if spec.text.max_tokens > longest:
+        self.longest = int(config.max_position_embeddings) - self.first_position
+        if spec.text.max_tokens > self.longest:
             raise ConfigurationError(
                 f"model.text.max_tokens = {spec.text.max_tokens}, but {spec.text.pretrained} reads at most "
-                f"{longest}"
+                f"{self.longest}"
             )
         if self.width % spec.text.heads:
             raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""A teacher: a model that this program trained before, as a folder that a project carries a copy of."""
+"""A model that this program trained before, such as a teacher: a folder that a project carries a copy of."""
 
 import json
 import shutil
@@ -15,12 +15,26 @@ from common.text.tokenizer import ReportTokenizer
 
 CONFIG, WEIGHTS, VOCABULARY = "config.json", "model.safetensors", "tokenizer.json"
 FILES = (CONFIG, WEIGHTS, VOCABULARY)
+MODEL_TYPE = "fedvlp"
+"""What config.json says of a model of this program."""
 PREFIX = "vlp."
 """Of every weight's name in the folder."""
 
 
-def copy_teacher(source: Path, target: Path) -> list[Path]:
-    """Take the model folder `source` into a project; return the files written.
+TEACHER = "objectives.distillation.teacher"
+
+
+def is_of_this_program(folder: Path) -> bool:
+    """Whether `folder` says that this program wrote it."""
+    try:
+        told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and told.get("model_type") == MODEL_TYPE
+
+
+def copy_teacher(source: Path, target: Path, *, key: str = TEACHER) -> list[Path]:
+    """Take the model folder `source`, named by `key` of the spec, into a project; return the files written.
 
     Raises:
         ConfigurationError: a file of it is missing.
@@ -28,8 +42,7 @@ def copy_teacher(source: Path, target: Path) -> list[Path]:
     missing = [name for name in FILES if not (source / name).is_file()]
     if missing:
         raise ConfigurationError(
-            f"objectives.distillation.teacher = '{source}' lacks {', '.join(missing)}; name the model/ "
-            "folder of a finished run"
+            f"{key} = '{source}' lacks {', '.join(missing)}; name the model/ folder of a finished run"
         )
     target.mkdir(parents=True, exist_ok=True)
     return [Path(shutil.copyfile(source / name, target / name)) for name in FILES]
@@ -42,6 +55,26 @@ def read_teacher(folder: Path, spec: Spec, tokenizer: ReportTokenizer) -> VLPMod
         ConfigurationError: it is no model of this program, reads other word pieces, or sees images that were
             prepared otherwise.
     """
+    theirs, model = read_model(folder, key=TEACHER)
+    if ReportTokenizer.load(folder / VOCABULARY).digest() != tokenizer.digest():
+        raise ConfigurationError(
+            f"{TEACHER} reads other word pieces than this project: train it with the "
+            "same public bank, ontology and model.text.vocabulary_size"
+        )
+    if theirs.preparation != spec.preparation:
+        raise ConfigurationError(
+            f"{TEACHER} sees images prepared otherwise: [data.images] and model.image_size must be those of "
+            "its spec"
+        )
+    return model
+
+
+def read_model(folder: Path, *, key: str) -> tuple[Spec, VLPModel]:
+    """The model in `folder`, which `key` of the spec names, and the spec of its run.
+
+    Raises:
+        ConfigurationError: it is no model of this program.
+    """
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         theirs = Spec.model_validate(config["spec"])
@@ -51,17 +84,6 @@ def read_teacher(folder: Path, spec: Spec, tokenizer: ReportTokenizer) -> VLPMod
         model.load_state_dict({name.removeprefix(PREFIX): weight for name, weight in weights.items()})
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError):
         raise ConfigurationError(
-            "objectives.distillation.teacher is no model of this version; name the model/ folder of a "
-            "finished run"
+            f"{key} is no model of this version; name the model/ folder of a finished run"
         ) from None
-    if ReportTokenizer.load(folder / VOCABULARY).digest() != tokenizer.digest():
-        raise ConfigurationError(
-            "objectives.distillation.teacher reads other word pieces than this project: train it with the "
-            "same public bank, ontology and model.text.vocabulary_size"
-        )
-    if theirs.preparation != spec.preparation:
-        raise ConfigurationError(
-            "objectives.distillation.teacher sees images prepared otherwise: [data.images] and "
-            "model.image_size must be those of its spec"
-        )
-    return model
+    return theirs, model

@@ -76,9 +76,9 @@ def label_cosine(stated: Tensor, denied: Tensor) -> Tensor:
     return _cosine(labels)
 
 
-def report_similarity(words: Tensor) -> Tensor:
-    """(B, W) TF-IDF vectors -> (B, B) cosines, 0..1."""
-    return _cosine(words)
+def report_similarity(reports: Tensor) -> Tensor:
+    """(B, W) TF-IDF vectors -> (B, B) cosines, 0..1; -1..1 of (B, D) vectors of a frozen encoder."""
+    return _cosine(reports)
 
 
 def mix_targets(partners: Tensor, alike: Tensor, share: float, temperature: float | None = None) -> Tensor:
@@ -111,6 +111,8 @@ def _alike(spec: TargetsSpec, batch: Batch, rows: Tensor) -> Tensor | None:
             return label_cosine(batch.findings[rows], batch.denied[rows])
         case "report_similarity" if batch.words is not None:
             return report_similarity(batch.words[rows])
+        case "encoder_similarity" if batch.meanings is not None:
+            return report_similarity(batch.meanings[rows])
         case "none":
             return None
     raise AssertionError(f"the batch was built without what {spec.alike} compares")

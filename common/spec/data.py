@@ -25,6 +25,9 @@ class DataSpec(Section):
     """Where the public bank comes from: its name, version and licence, for whoever approves the project."""
     ontology: str | None = None
     """Path of an ontology of your own (.toml, .obo, .csv); without it the one that comes with the program."""
+    report_encoder: str | None = None
+    """Path of the frozen encoder that targets with `alike = "encoder_similarity"` compare reports by: the
+    model/ folder of a finished run, or a local Hugging Face folder (BERT, RoBERTa, CLIP)."""
     tokenizer_text: Literal["public"] = "public"
     """The vocabulary comes from the bank's reports and the ontology, never from private reports."""
     sentence_share: Share = 0.5

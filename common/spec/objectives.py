@@ -18,9 +18,12 @@ class TargetsSpec(Section):
 
     positives: tuple[Literal["same_text", "same_study"], ...] = ("same_text", "same_study")
     """Pairs that share this are positives of each other; empty: nothing but the pair itself is."""
-    alike: Literal["none", "label_cosine", "report_similarity", "entity_overlap"] = "none"
+    alike: Literal["none", "label_cosine", "report_similarity", "encoder_similarity", "entity_overlap"] = (
+        "none"
+    )
     """Pairs share in the target by the cosine of what their reports state and deny, by the TF-IDF cosine of
-    their words, or by the overlap of the findings they state."""
+    their words, by the cosine of what `data.report_encoder` makes of them, or by the overlap of the findings
+    they state."""
     alike_share: Share = 0.5
     """alpha: what of the target goes by `alike`; the rest stays with the positives."""
     alike_temperature: PositiveFloat | None = None
@@ -247,6 +250,11 @@ class ObjectivesSpec(Section):
     def compares_reports(self) -> bool:
         """Whether some objective asks how alike the words of reports are."""
         return any(targets.alike == "report_similarity" for targets in self.targets)
+
+    @property
+    def compares_meanings(self) -> bool:
+        """Whether some objective asks a frozen encoder how alike reports are."""
+        return any(targets.alike == "encoder_similarity" for targets in self.targets)
 
     @property
     def fuses(self) -> tuple[str, ...]:

@@ -106,6 +106,11 @@ class Spec(Section):
             raise ValueError(
                 "objectives.high_order needs three modalities: write [model.metadata] or turn it off"
             )
+        if self.objectives.compares_meanings != (self.data.report_encoder is not None):
+            raise ValueError(
+                "targets with alike = 'encoder_similarity' and data.report_encoder need each other: write "
+                "both or neither"
+            )
         if (self.objectives.bank_contrastive is not None) != bool(self.data.public_negatives):
             raise ValueError(
                 "objectives.bank_contrastive and data.public_negatives need each other: write both or neither"

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.data.batches import Batches
-from common.data.corpus import read_corpus, reading_of
+from common.data.corpus import read_corpus
 from common.imaging.preparation import Preparation
 from common.privacy.entropy import Entropy
 from common.privacy.mechanism import MechanismName, Terms
@@ -103,7 +103,7 @@ def _shipped(folder: Path, spec: Spec) -> tuple[Store, Batches, nn.Module]:
     write_store(folder / "store", name="bench", preparation=preparation, rows=rows)
     store = Store(folder / "store")
     project = create_project(folder / "project", spec, sites=["bench"], bank=store)
-    corpus = read_corpus(store, None, project.tokenizer, preparation=preparation, reading=reading_of(spec))
+    corpus = read_corpus(store, None, project.tokenizer, preparation=preparation, reading=project.reading)
     return store, Batches(spec, project.tokenizer, corpus, corpus, "bench"), project.fresh_model()
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from common.data.batch import Batch
 from common.data.batches import Batches
-from common.data.corpus import pool, read_corpus, reading_of
+from common.data.corpus import pool, read_corpus
 from common.errors import ConfigurationError, InputRefusedError
 from common.project import Project, create_project, open_project
 from common.spec.run import read_spec
@@ -154,7 +154,7 @@ class _Listener:
 
 
 def _batches(project: Project, course: Course) -> Batches:
-    spec, reading = project.spec, reading_of(project.spec, project.ontology)
+    spec, reading = project.spec, project.reading
     rows = pool(
         [
             read_corpus(

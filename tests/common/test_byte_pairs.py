@@ -194,6 +194,18 @@ def test_words_are_hidden_whole(kind: str, words: list[str], seed: int) -> None:
 
 
 @kinds
+@given(seed=st.integers(0, 1000))
+@settings(deadline=None)
+def test_neighbouring_words_are_hidden_apart(kind: str, seed: int) -> None:
+    tokenizer, _ = TOKENIZERS[kind]
+    ids, mask = tokenizer.encode(["left-sided effusion, (small)"], max_tokens=80)
+    chance = torch.Generator().manual_seed(seed)
+    _, labels = mask_tokens(ids, mask, ratio=1e-9, generator=chance, tokenizer=tokenizer)
+    spelt = tokenizer.decode(labels[labels >= 0]).strip()
+    assert spelt in {"left", "-", "sided", "effusion", ",", "(", "small", ")", ""}
+
+
+@kinds
 def test_a_removed_identifier_is_read_as_a_blank_and_text_comes_back(kind: str) -> None:
     tokenizer, _ = TOKENIZERS[kind]
     assert tokenizer.pieces("seen by [NAME] today") == tokenizer.pieces("seen by ___ today")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from common.data.batches import Batches
-from common.data.corpus import read_corpus, reading_of
+from common.data.corpus import read_corpus
 from common.model.vlp import VLPModel
 from common.objectives.registry import REGULARISERS
 from common.privacy.entropy import Words
@@ -211,7 +211,7 @@ def _opened(folder: Path, spec: Spec, store: Store) -> tuple[VLPModel, Populatio
     project = create_project(folder, spec, sites=[SITE], bank=store)
     rows = [
         read_corpus(
-            store, split, project.tokenizer, preparation=store.manifest.preparation, reading=reading_of(spec)
+            store, split, project.tokenizer, preparation=store.manifest.preparation, reading=project.reading
         )
         for split in ("train", None)
     ]
