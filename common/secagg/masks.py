@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from common.keystream import PIECE, Keystream, Scratch
+from common.keystream import PIECE, STRETCH_BYTES, Keystream, Scratch
 from common.update import Planes
 
 Numbers = npt.NDArray[np.unsignedinteger]
@@ -47,7 +47,7 @@ def mask_planes(planes: Planes, keys: MaskKeys, *, threads: int = 1) -> None:
             streams.apply(words)
             planes.put(part, words)
 
-    _run(work, len(planes), keys, threads)
+    _run(work, len(planes), np.dtype(dtype).itemsize, keys, threads)
 
 
 def mask_numbers(numbers: Numbers, keys: MaskKeys, *, threads: int = 1) -> None:
@@ -58,15 +58,16 @@ def mask_numbers(numbers: Numbers, keys: MaskKeys, *, threads: int = 1) -> None:
         for start in range(begin, end, PIECE):
             streams.apply(numbers[start : min(start + PIECE, end)])
 
-    _run(work, len(numbers), keys, threads)
+    _run(work, len(numbers), numbers.itemsize, keys, threads)
 
 
 class _Streams:
-    """Open keystreams that run in step from word `begin`."""
+    """Open keystreams that run in step from word `begin`, where a stretch begins."""
 
     def __init__(self, keys: MaskKeys, dtype: npt.DTypeLike, begin: int) -> None:
-        self._plus = [Keystream(key, dtype, first_word=begin) for key in keys.plus]
-        self._minus = [Keystream(key, dtype, first_word=begin) for key in keys.minus]
+        stretch = begin * np.dtype(dtype).itemsize // STRETCH_BYTES
+        self._plus = [Keystream(key, dtype, stretch=stretch) for key in keys.plus]
+        self._minus = [Keystream(key, dtype, stretch=stretch) for key in keys.minus]
         self._scratch = Scratch()
 
     def apply(self, words: Numbers) -> None:
@@ -76,9 +77,12 @@ class _Streams:
             np.subtract(words, stream.next(len(words), self._scratch), out=words)
 
 
-def _run(work: Callable[[int, int, MaskKeys], None], words: int, keys: MaskKeys, threads: int) -> None:
-    """Each thread takes its share of the words, in whole pieces, with streams that start there."""
-    share = PIECE * -(-words // (PIECE * threads))
+def _run(
+    work: Callable[[int, int, MaskKeys], None], words: int, word_bytes: int, keys: MaskKeys, threads: int
+) -> None:
+    """Each thread takes its share of the words, in whole stretches, with streams that start there."""
+    stretch = STRETCH_BYTES // word_bytes
+    share = stretch * -(-words // (stretch * threads))
     spans = [(begin, min(begin + share, words)) for begin in range(0, words, share or 1)]
     for batch in keys.batches():
         if len(spans) == 1:

@@ -46,7 +46,7 @@ class Terms:
     def digest(self) -> bytes:
         """SHA-256 over all of them."""
         return digest(
-            "SA-1 terms",
+            "SA-1.1 terms",
             self.run,
             self.round,
             self.attempt,

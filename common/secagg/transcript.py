@@ -94,8 +94,8 @@ def pair_masks(cohort: Cohort, secret: Secret, site: int, peers: Iterable[int]) 
 def stream_keys(seeds: MaskKeys, purpose: Purpose) -> MaskKeys:
     """The keys of the streams themselves."""
     return MaskKeys(
-        tuple(derive(seed, b"SA-1 stream", purpose) for seed in seeds.plus),
-        tuple(derive(seed, b"SA-1 stream", purpose) for seed in seeds.minus),
+        tuple(derive(seed, b"SA-1.1 stream", purpose) for seed in seeds.plus),
+        tuple(derive(seed, b"SA-1.1 stream", purpose) for seed in seeds.minus),
     )
 
 

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.testing import assert_array_equal
 from secagg_round import THIN, WIDE, counting, members, play, terms
 
-from common.keystream import PIECE, Keystream, Scratch
+from common.keystream import PIECE, STRETCH_BYTES, Keystream, Scratch
 from common.secagg.abort import AbortError
 from common.secagg.keys import Secret, agree, hkdf, identity_of, public_key, seal, sign, unseal, verify
+from common.secagg.masks import MaskKeys, mask_numbers
 from common.secagg.shamir import join, split
 from common.update import Profile, centred
 
@@ -22,10 +24,13 @@ def of(text: str) -> bytes:
     return bytes.fromhex(text)
 
 
-def test_the_keystream_is_aes_256_in_counter_mode() -> None:
-    """NIST SP 800-38A, F.5.5: its counter block as the place in the stream from which we draw."""
+def counter_mode(key: bytes, counter: bytes, plain: bytes) -> bytes:
+    return Cipher(algorithms.AES(key), modes.CTR(counter)).encryptor().update(plain)
+
+
+def test_counter_mode_is_that_of_nist() -> None:
+    """SP 800-38A, F.5.5."""
     key = of("603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4")
-    counter = of("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff")
     plain = of(
         "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e51"
         "30c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710"
@@ -34,9 +39,22 @@ def test_the_keystream_is_aes_256_in_counter_mode() -> None:
         "601ec313775789a5b7a7f504bbf3d228f443e3ca4d62b59aca84e990cacaf5c5"
         "2b0930daa23de94ce87017ba2d84988ddfc9c58db67aada613c2dd08457941a6"
     )
-    first_word = int.from_bytes(counter, "big") * 16 // 2
-    drawn = Keystream(key, np.uint16, first_word=first_word).next(32, Scratch())
-    assert bytes(a ^ b for a, b in zip(drawn.tobytes(), plain, strict=True)) == cipher
+    assert counter_mode(key, of("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff"), plain) == cipher
+
+
+@pytest.mark.parametrize("stretch", [0, 1, 2**64 + 5])
+def test_a_stretch_of_the_keystream_is_counter_mode_from_its_own_block(stretch: int) -> None:
+    key = bytes(range(32))
+    block = stretch.to_bytes(12, "big") + (2).to_bytes(4, "big")
+    drawn = Keystream(key, np.uint16, stretch=stretch).next(PIECE, Scratch())
+    assert drawn.tobytes() == counter_mode(key, block, bytes(2 * PIECE))
+
+
+def test_the_first_block_under_the_zero_key_is_the_published_one() -> None:
+    """McGrew and Viega, The Galois/Counter Mode of Operation, appendix B, case 14."""
+    assert Keystream(bytes(32), np.uint16).next(8, Scratch()).tobytes() == of(
+        "cea7403d4d606b6e074ec5d3baf39d18"
+    )
 
 
 def test_words_are_little_endian_whatever_their_width() -> None:
@@ -48,16 +66,26 @@ def test_words_are_little_endian_whatever_their_width() -> None:
     assert stream[np.uint32][0] == low + (high << 16)
 
 
-@pytest.mark.parametrize("place", [0, 8, 1000, PIECE])
-def test_a_stream_can_begin_anywhere_and_go_on_in_pieces(place: int) -> None:
-    key, whole = bytes(range(32)), []
-    stream = Keystream(key, np.uint16)
-    for size in (1, 7, 1000, PIECE, 57):
-        whole.append(stream.next(size, Scratch()).copy())
-    drawn = np.concatenate(whole)
-    assert_array_equal(
-        Keystream(key, np.uint16, first_word=place).next(64, Scratch()), drawn[place : place + 64]
-    )
+def test_a_stream_goes_on_in_pieces_of_any_size_and_over_the_end_of_a_stretch() -> None:
+    key, words = bytes(range(32)), STRETCH_BYTES // 2
+    stream, sizes = Keystream(key, np.uint16), [1, 7, 1000, PIECE, 57]
+    sizes += [PIECE] * ((words - sum(sizes)) // PIECE + 1)
+    drawn = np.concatenate([stream.next(size, Scratch()).copy() for size in sizes])
+    assert len(drawn) > words
+    assert drawn[:words].tobytes() == counter_mode(key, bytes(15) + b"\x02", bytes(STRETCH_BYTES))
+    second = Keystream(key, np.uint16, stretch=1).next(len(drawn) - words, Scratch())
+    assert_array_equal(drawn[words:], second)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 5])
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.uint64])
+def test_any_number_of_threads_gives_the_same_mask(dtype: type[np.unsignedinteger], threads: int) -> None:
+    words = 2 * STRETCH_BYTES // np.dtype(dtype).itemsize + 4097
+    keys = MaskKeys((b"p" * 32, b"q" * 32), (b"m" * 32,))
+    alone, shared = np.zeros(words, dtype), np.zeros(words, dtype)
+    mask_numbers(alone, keys)
+    mask_numbers(shared, keys, threads=threads)
+    assert_array_equal(shared, alone)
 
 
 @pytest.mark.parametrize(
