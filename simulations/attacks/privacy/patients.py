@@ -1,6 +1,6 @@
 """A tiny hospital for attacks: ordinary patients, and after them those who try to be noticed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,23 +15,28 @@ REPORTS = ("The lungs are clear.", "Opacity on the left. No effusion.", "The hea
 ADVERSARIES = ("black", "white", "noise", "stripes", "twin", "speechless", "thirty studies")
 
 
-def audit_store(folder: Path) -> Store:
-    """The store; training patients in the order of their pseudonyms, the hostile ones last."""
-    write_store(folder, name=SITE, preparation=Preparation(image_size=SIZE, burned_in="keep"), rows=_rows())
+def audit_store(folder: Path, *, hostile: Sequence[str] = (), seed: int = 0) -> Store:
+    """The store; ordinary patients in the order of their pseudonyms, the `hostile` of ADVERSARIES after them.
+
+    Two stores that differ in one hostile patient differ in nothing else. Another `seed` gives other people.
+    """
+    preparation = Preparation(image_size=SIZE, burned_in="keep")
+    rows = [*_ordinary(seed), *(row for kind in hostile for row in _rows_of(kind))]
+    write_store(folder, name=SITE, preparation=preparation, rows=rows)
     return Store(folder)
 
 
-def _rows() -> Iterator[Row]:
-    chance = np.random.default_rng(0)
-    number = 0
+def _ordinary(seed: int) -> Iterator[Row]:
+    chance = np.random.default_rng(seed)
     for patient in range(ORDINARY):
-        for _ in range(1 + patient % 2):
-            yield _row(number, f"a{patient:02d}", _image(chance), REPORTS[patient % len(REPORTS)])
-            number += 1
-    for place, kind in enumerate(ADVERSARIES):
-        for image, report in _hostile(kind, chance):
-            yield _row(number, f"z{place:02d}", image, report)
-            number += 1
+        for study in range(1 + patient % 2):
+            yield _row(f"a{patient:02d}", study, _image(chance), REPORTS[patient % len(REPORTS)])
+
+
+def _rows_of(kind: str) -> Iterator[Row]:
+    place = ADVERSARIES.index(kind)
+    for study, (image, report) in enumerate(_hostile(kind, np.random.default_rng(1 + place))):
+        yield _row(f"z{place:02d}", study, image, report)
 
 
 def _hostile(kind: str, chance: np.random.Generator) -> list[tuple[Images, str]]:
@@ -52,10 +57,10 @@ def _image(chance: np.random.Generator, levels: int = 180) -> Images:
     return chance.integers(0, levels, (1, SIZE, SIZE)).astype(np.uint8)
 
 
-def _row(number: int, patient: str, image: Images, report: str) -> Row:
+def _row(patient: str, number: int, image: Images, report: str) -> Row:
     return Row(
-        instance=f"i{number}",
-        study=f"s{number}",
+        instance=f"{patient}i{number}",
+        study=f"{patient}s{number:02d}",
         patient=patient,
         image=image,
         modality="CR",

@@ -6,6 +6,7 @@ the bound 2C of mechanism G is only approached by a group that turns round, whic
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from common.privacy.mechanism import SENSITIVITY, MechanismName, Terms
 from common.privacy.step import Covered, sum_units
 from common.privacy.training import unit_losses
 from common.privacy.units import Population, population_of
-from common.project import create_project
+from common.project import Project, create_project
 from common.spec.objectives import ObjectivesSpec
 from common.spec.run import Spec, parse_spec
 from common.store import Store
@@ -51,7 +52,11 @@ class Replayed:
     """The same bits again and again: both neighbours see the same coins. For attacks alone."""
 
     def __init__(self, seed: int) -> None:
-        self._chance = np.random.default_rng(seed)
+        self._seed, self._chance = seed, np.random.default_rng(seed)
+
+    def anew(self) -> "Replayed":
+        """From the beginning."""
+        return Replayed(self._seed)
 
     def words(self, count: int) -> Words:
         """(count,) words."""
@@ -124,33 +129,57 @@ EVERY_OBJECTIVE = tuple(ObjectivesSpec.model_fields)
 
 
 def attack_model(sets: Sequence[tuple[str, ...]], *, seeds: int) -> Iterator[Finding]:
-    """The shipped step on the shipped model with each set of objectives, under R and under G."""
+    """The shipped step on the shipped model with each set of objectives, under R and under G.
+
+    Neighbours are two *stores*: whatever is made of a store before a step is made of each, so that no patient
+    gets into another's rows unseen.
+    """
     with tempfile.TemporaryDirectory(prefix="fedvlp-audit-") as name:
-        store = audit_store(Path(name) / "store")
+        folder = Path(name)
+        bank = audit_store(folder / "bank", seed=1)
+        stores = [audit_store(folder / "without")]
+        stores += [audit_store(folder / kind.replace(" ", "-"), hostile=(kind,)) for kind in ADVERSARIES]
         for objectives in sets:
             spec = _spec(objectives)
-            model, population = _opened(Path(name) / "-".join(objectives)[:80], spec, store)
+            project = create_project(folder / "-".join(objectives)[:80], spec, sites=[SITE], bank=bank)
+            model, neighbours = _moved(project), [_opened(project, store, bank) for store in stores]
             title = objectives[0] if len(objectives) == 1 else "all objectives"
             for mechanism in SENSITIVITY:
                 terms = _terms(mechanism)
-                worst = max(_worst(model, spec, population, terms, seed) for seed in range(seeds))
+                worst = max(
+                    _change_of(model, spec, neighbours, terms, Replayed(seed), None) for seed in range(seeds)
+                )
                 yield _finding(f"{mechanism}, {title}", worst, terms.sensitivity, ours=True)
+            drift = _change_of(model, spec, neighbours, _terms("R"), Replayed(0), ORDINARY)
+            yield Finding(
+                part="sensitivity",
+                name=f"R, {title}: the others",
+                kind="check",
+                measured=drift,
+                bound=0.0,
+                words=f"another patient's coming changes what the ordinary ones give by {drift:.3g} C",
+            )
 
 
-def _worst(model: VLPModel, spec: Spec, population: Population, terms: Terms, seed: int) -> float:
-    """The largest change that one of the hostile patients makes among the ordinary ones."""
-    ordinary = population.studies[:ORDINARY]
+def _change_of(
+    model: VLPModel,
+    spec: Spec,
+    neighbours: list[Population],
+    terms: Terms,
+    bits: Replayed,
+    units: int | None,
+) -> float:
+    """The largest distance between the sum of the first population and that of one of the others.
 
-    def summed(studies: tuple[tuple[np.ndarray, ...], ...]) -> Tensor:
-        chosen = Population(population.batches, studies)
-        losses = unit_losses(model, chosen.units(terms, Replayed(seed)), spec.train)
-        return sum_units(Covered(model).parameters, losses).total
+    With `units`, of so many units that come first: under R, those of the ordinary patients.
+    """
 
-    without = summed(ordinary)
-    return max(
-        float((summed((*ordinary, hostile)) - without).double().norm()) / GRID
-        for hostile in population.studies[ORDINARY:]
-    )
+    def summed(population: Population) -> Tensor:
+        losses = unit_losses(model, population.units(terms, bits.anew()), spec.train)
+        return sum_units(Covered(model).parameters, islice(losses, units)).total
+
+    without, *others = map(summed, neighbours)
+    return max(float((each - without).double().norm()) / GRID for each in others)
 
 
 def turn_a_group() -> Finding:
@@ -206,23 +235,22 @@ def _spec(objectives: tuple[str, ...]) -> Spec:
     )
 
 
-def _opened(folder: Path, spec: Spec, store: Store) -> tuple[VLPModel, Population]:
-    """The model, moved off its start so that no gradient is zero, and the store's patients."""
-    project = create_project(folder, spec, sites=[SITE], bank=store)
-    rows = [
-        read_corpus(
-            store, split, project.tokenizer, preparation=store.manifest.preparation, reading=project.reading
-        )
-        for split in ("train", None)
-    ]
-    population = population_of(store, Batches(spec, project.tokenizer, rows[0], rows[1], SITE))
+def _opened(project: Project, store: Store, bank: Store) -> Population:
+    """The patients of `store`, as a hospital opens them."""
+    preparation, reading = store.manifest.preparation, project.reading
+    private = read_corpus(store, "train", project.tokenizer, preparation=preparation, reading=reading)
+    public = read_corpus(bank, None, project.tokenizer, preparation=preparation, reading=reading)
+    return population_of(store, Batches(project.spec, project.tokenizer, private, public, SITE))
+
+
+def _moved(project: Project) -> VLPModel:
+    """The model, moved off its start so that no gradient is zero."""
     model = project.fresh_model()
     chance = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.1 * torch.randn(weight.shape, generator=chance))
-    assert len(population) == ORDINARY + len(ADVERSARIES)
-    return model, population
+    return model
 
 
 def _finding(name: str, measured: float, bound: float, ours: bool) -> Finding:
