@@ -76,8 +76,8 @@ def _words_of(line: Line) -> str:
     match line.event:
         case "REFUSED":
             return f"{start}  {line.reason}"
-        case "ANSWERED":
-            return f"{start}  {size:,} bytes left, SHA-256 {digest}"
+        case "ANSWERED" | "LEFT":
+            return f"{start}  {size:,} bytes, SHA-256 {digest}"
         case "RECOVERED":
             return f"{start}half a line of {size} bytes before this one, SHA-256 {digest}"
     return start.rstrip()

@@ -18,7 +18,7 @@ class Event(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    event: Literal["ASKED", "ANSWERED", "REFUSED", "RECOVERED"]
+    event: Literal["ASKED", "ANSWERED", "LEFT", "REFUSED", "RECOVERED"]
     stage: str = ""
     """Type of the hub's message, such as train.share."""
     run: int | None = None
@@ -30,7 +30,8 @@ class Event(BaseModel):
     """Of REFUSED: the words that the hub was told, and all that left."""
     size: int | None = None
     sha256: Hex32 | None = None
-    """Bytes and digest of what left (ANSWERED), see `client.departure`, or of half a line (RECOVERED)."""
+    """Bytes and digest of what the app answered (ANSWERED), of what the gate let out (LEFT), both as
+    `client.departure` counts them, or of half a line (RECOVERED)."""
 
 
 class Line(Event):

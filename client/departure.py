@@ -1,11 +1,13 @@
 """The one way out of a hospital: what a handler would send is written down, and then it leaves.
 
 Every handler of `client.app` answers through `answered`. ASKED is in the audit log before anything is done,
-ANSWERED or REFUSED before anything leaves; a process that dies in between leaves ASKED alone.
+ANSWERED or REFUSED before anything leaves; a process that dies in between leaves ASKED alone. The gate, which
+the app cannot reach, checks again and writes LEFT or REFUSED through `Exit`.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from flwr.app import Array, ConfigRecord, Context, Message, RecordDict
@@ -13,8 +15,11 @@ from flwr.app import Array, ConfigRecord, Context, Message, RecordDict
 from client.approvals import NodeConfig
 from client.audit import AUDIT, Audit
 from client.audit_line import Event
+from client.egress import Egress, require_hello
+from client.round import open_site
 from common.canonical import canonical
 from common.errors import FederationError, withhold_details
+from common.messages import HELLO
 
 
 def answered(message: Message, context: Context, answer: Callable[[], RecordDict]) -> Message:
@@ -29,6 +34,7 @@ def answered(message: Message, context: Context, answer: Callable[[], RecordDict
     try:
         with withhold_details():
             content = answer()
+            _permit(message, context.node_config, content)
     except FederationError as error:
         _note(audit, origin, event="REFUSED", reason=str(error))
         raise
@@ -36,6 +42,45 @@ def answered(message: Message, context: Context, answer: Callable[[], RecordDict
         size, digest = fingerprint(content)
         _note(audit, origin, event="ANSWERED", size=size, sha256=digest)
     return Message(content, reply_to=message)
+
+
+@dataclass(frozen=True)
+class Exit:
+    """The gate's side of the way out, for one message."""
+
+    node: NodeConfig
+    message: Message
+
+    def left(self, content: RecordDict) -> None:
+        """Write down that `content` leaves now.
+
+        Raises:
+            FederationError: the log cannot be written; then it must not leave.
+        """
+        size, digest = fingerprint(content)
+        self._note(event="LEFT", size=size, sha256=digest)
+
+    def refused(self, reason: str) -> None:
+        """Write down what the hub is told in place of a reply.
+
+        Raises:
+            FederationError: the log cannot be written.
+        """
+        self._note(event="REFUSED", reason=reason)
+
+    def _note(self, **what: object) -> None:
+        _note(_audit_of(self.node), _origin(self.message), **what)
+
+
+def _permit(message: Message, node: NodeConfig, content: RecordDict) -> None:
+    """Refuse what the approved project does not let out at this stage; see `client.egress`."""
+    stage = message.metadata.message_type
+    if stage == HELLO:
+        require_hello(str(node["site"]), content)
+        return
+    site = open_site(node)
+    ledger = Path(str(node["ledger"])) if node.get("ledger") else None
+    Egress(site.name, site.project, ledger).require(stage, message.content, content)
 
 
 def fingerprint(content: RecordDict) -> tuple[int, str]:

@@ -146,6 +146,10 @@ def _protection(project: Project) -> tuple[str, ...]:
         )
     lines.append("TLS to the hub of the kit")
     lines.append("FedVLP's app takes settings and sites from this bundle alone, and refuses other projects")
+    lines.append(
+        "the gate of `fedvlp-site start` runs this code and no other, and lets out no record, tensor or word "
+        "but those above; the audit log has a line for each"
+    )
     return tuple(lines)
 
 
@@ -159,10 +163,11 @@ def _warnings(bundle: Bundle, site: str) -> tuple[str, ...]:
         lines.append("without differential privacy an update or the model may reveal a patient's data")
     if bundle.manifest.image is None:
         lines.append("the container image is not pinned")
-    lines.append(
-        "code and packages are signed, yet nothing at this site keeps the hub from starting other code: "
-        "connect to a hub that you trust with that"
-    )
+    if spec.train.starts_programs:
+        lines.append(
+            "training starts programs of its own (train.compile, train.processes), so the gate leaves it the "
+            "network: keep this site's container off it but for the hub"
+        )
     return tuple(lines)
 
 

@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -11,11 +12,14 @@ import httpx
 import psutil
 from flwr.app import Context, Message, RecordDict
 
+from client.departure import Exit
+from client.egress import Egress
 from client.gate.rules import App, ApprovedRule, Rule, require
 from client.gate.settings import GateSettings
 from client.gate.tasks import CLIENT_APP, CRASHED, INVALID_FAB, RAISED, Task, Tasks
 from client.gate.warm import AppEndedError, Limits, WarmApp
 from client.gate.wire import Failure, Question
+from client.outward import scrubbed
 from common.errors import FederationError
 from common.messages import HELLO
 from common.project import Project, open_project
@@ -43,6 +47,8 @@ class Gate:
         self._secret = settings.secret.read_bytes()
         self._warm: WarmApp | None = None
         self._app: App | None = None
+        self._egress: Egress | None = None
+        """None for a pinned app without a project, whose replies nothing holds against anything."""
 
     def __enter__(self) -> Self:
         return self
@@ -90,9 +96,9 @@ class Gate:
             task.close()
 
     def _judge(self, task: Task, message: Message, context: Context) -> None:
-        kind = message.metadata.message_type
+        kind, out = message.metadata.message_type, Exit(self._settings.node, message)
         if kind == HELLO and (introduction := self._rule.hello()) is not None:
-            task.answer(introduction)
+            self._let_out(task, out, introduction)
             return
         try:
             app = require(
@@ -105,11 +111,11 @@ class Gate:
         except FederationError as error:
             log.error("refused %s: %s", kind, error)
             self._rest()
-            task.refuse(INVALID_FAB, error.outward)
+            self._refuse(task, out, INVALID_FAB, error.outward)
             return
-        self._run(task, warm, message, context)
+        self._run(task, warm, message, context, out)
 
-    def _run(self, task: Task, warm: WarmApp, message: Message, context: Context) -> None:
+    def _run(self, task: Task, warm: WarmApp, message: Message, context: Context, out: Exit) -> None:
         question = Question(
             kind=message.metadata.message_type,
             group=message.metadata.group_id,
@@ -122,12 +128,41 @@ class Gate:
             reply = warm.ask(question, still_wanted=task.wanted)
         except AppEndedError as error:
             log.error("%s: %s", question.kind, error)
-            task.refuse(CRASHED, error.outward)
+            self._refuse(task, out, CRASHED, error.outward)
             return
         if isinstance(reply, Failure):
-            task.refuse(RAISED, reply.reason)
-        else:
-            task.answer(reply)
+            if (words := scrubbed(reply.reason)) != reply.reason:
+                log.error("%s raised what must not leave: %s", question.kind, reply.reason)
+            self._refuse(task, out, RAISED, words)
+            return
+        try:
+            if self._egress is not None:
+                self._egress.require(question.kind, question.content, reply)
+        except FederationError as error:
+            log.error("refused: %s", error)
+            warm.rest()
+            self._refuse(task, out, RAISED, error.outward)
+            return
+        self._let_out(task, out, reply)
+
+    def _let_out(self, task: Task, out: Exit, content: RecordDict) -> None:
+        """Answer with `content`, once the audit log says so; where it cannot, the hub hears that."""
+        try:
+            out.left(content)
+        except FederationError as error:
+            log.error("%s", error)
+            task.refuse(RAISED, error.outward)
+            return
+        task.answer(content)
+
+    def _refuse(self, task: Task, out: Exit, code: int, words: str) -> None:
+        """Tell the hub `words`, and the audit log first; where that cannot be written, the hub hears that."""
+        try:
+            out.refused(words)
+        except FederationError as error:
+            log.error("%s", error)
+            words = error.outward
+        task.refuse(code, words)
 
     def _warm_up(self, app: App) -> WarmApp:
         """The warm process of `app`; another than before is started anew.
@@ -139,6 +174,7 @@ class Gate:
             return self._warm
         self._cool()
         project = None if app.project is None else open_project(app.project)
+        self._egress = None if project is None else self._guard(project)
         limits = self._limits(project)
         self._warm = WarmApp(app.content(), limits, environment=os.environ)
         try:
@@ -150,16 +186,19 @@ class Gate:
         _tell(limits, denied=denied)
         return self._warm
 
+    def _guard(self, project: Project) -> Egress:
+        node = self._settings.node
+        return Egress(str(node["site"]), project, Path(str(node["ledger"])) if node.get("ledger") else None)
+
     def _limits(self, project: Project | None) -> Limits:
         gib = self._settings.memory_gib
         memory = psutil.virtual_memory().total if gib is None else gib << 30
         if project is None:
             return Limits(UNBOUND_SECONDS, memory, no_connections=True, reply_bytes=UNBOUND_BYTES)
-        train = project.spec.train
         return Limits(
             seconds=project.spec.federation.reply_timeout_seconds,
             memory_bytes=memory,
-            no_connections=not train.compile and train.processes == 1,
+            no_connections=not project.spec.train.starts_programs,
             reply_bytes=project.answer_bytes + REPLY_OVERHEAD_BYTES,
         )
 

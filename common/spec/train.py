@@ -57,3 +57,8 @@ class TrainSpec(Section):
     save_every_steps: NonNegativeInt = 0
     """Every so many steps a site that has a home folder writes its state there, and goes on from it if it is
     killed; 0 for never."""
+
+    @property
+    def starts_programs(self) -> bool:
+        """Whether training needs other processes, and connections to them on the same machine."""
+        return self.compile or self.processes > 1

@@ -344,7 +344,7 @@ def test_people_see_what_left_and_what_was_refused(tmp_path: Path, say: Say) -> 
     audit.append(Event(event="REFUSED", stage=SHARE, run=7, round=2, attempt=5, reason="out-of-order"))
     code, said = say("fedvlp-site", "audit", "show", "--home", tmp_path)
     assert code == 0
-    assert "ANSWERED   train          run 7 round 1  1 bytes left" in said
+    assert "ANSWERED   train          run 7 round 1  1 bytes, SHA-256" in said
     assert "REFUSED    train.share    run 7 round 2 attempt 5  out-of-order" in said
     code, said = say("fedvlp-site", "audit", "show", "--last", 1, "--json", "--home", tmp_path)
     assert [line["reason"] for line in json.loads(said)] == ["out-of-order"]

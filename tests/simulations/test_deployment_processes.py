@@ -285,7 +285,7 @@ def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     )
     assert parent.stdout is not None
     child = psutil.Process(int(parent.stdout.readline()))
-    assert wait_for(lambda: child.cmdline()[0] == "/bin/sleep", seconds=10)
+    assert wait_for(lambda: child.cmdline()[:1] == ["/bin/sleep"], seconds=10)
     parent.send_signal(signal.SIGKILL)
     parent.communicate()
     assert wait_for(lambda: not alive(child), seconds=5)
