@@ -10,6 +10,7 @@ from rich.table import Table
 
 from simulations.benchmarks.telling import MEBIBYTE, AsJson, say, sign, tell
 from simulations.benchmarks.training_cli import training_command
+from simulations.benchmarks.warm_start_cli import warm_start_command
 
 if TYPE_CHECKING:  # they import torch and flwr: seconds that no other command should wait
     from simulations.benchmarks.engine import EngineTimes
@@ -46,6 +47,7 @@ bench = typer.Typer(
 )
 
 bench.command("training")(training_command)
+bench.command("warm-start")(warm_start_command)
 
 
 @bench.command("engine")
