@@ -35,7 +35,7 @@ def secure_spec(mode: str = "sa1", **changes: Any) -> Spec:
         "train__local_steps": 1,
         "federation__rounds": 2,
         "federation__min_sites": 3,
-        "secure_aggregation": SECURE if mode == "sa1" else {"mode": "off"},
+        "secure_aggregation": dict(SECURE) if mode == "sa1" else {"mode": "off"},
     }
     return tiny_spec(**settings | changes)
 
@@ -84,6 +84,11 @@ class Place:
     def go_on(self, collected: Collected) -> None:
         """Move the model, as the hub does between two rounds."""
         self.state.advance(collected.sum.mean, self.project)
+        self.instruction = instruct(self.project, self.state, self.ledgers)
+
+    def restart_hub(self) -> None:
+        """Forget all but what the hub keeps on its disc and its model."""
+        self.ledgers = LedgerHeads(self.federation.out)
         self.instruction = instruct(self.project, self.state, self.ledgers)
 
     def home(self, site: str) -> Path:
