@@ -15,6 +15,7 @@ from server.checkpoint import load_last_checkpoint
 from server.project_cli import project
 from server.provision_cli import admit, init, members, remove, renew
 from server.report.page import write_report
+from server.service_cli import proxy, run, start, status, stop
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -22,7 +23,7 @@ cli = typer.Typer(
     help="The hub of the federation. It sees models and sums, never a patient's row.",
 )
 cli.add_typer(project, name="project")
-for command in (init, admit, remove, renew, members):
+for command in (init, admit, remove, renew, members, start, proxy, run, status, stop):
     cli.command()(command)
 
 RunFolder = Annotated[Path, typer.Argument(help="The --out folder of a run.")]

@@ -27,10 +27,13 @@ from flwr.proto.control_pb2 import (
     StopRunResponse,
     StreamLogsRequest,
     StreamLogsResponse,
+    UnregisterNodeRequest,
+    UnregisterNodeResponse,
 )
 from flwr.proto.fab_pb2 import Fab
 
 from common.errors import PeerError
+from server.superlink import authorization
 
 PROTOBUF = "application/protobuf"
 FRAME_HEADER_BYTES = 4
@@ -66,13 +69,14 @@ class RunStatus:
 class Control:
     """A connection to the Control API of the SuperLink at `address` ("host:port")."""
 
-    def __init__(self, address: str, *, authority: Path) -> None:
-        """Trust only certificates that the PEM file `authority` vouches for."""
+    def __init__(self, address: str, *, authority: Path, secret: bytes) -> None:
+        """Trust only whom the PEM file `authority` vouches for, and show them the operator's `secret`."""
         self._client = httpx.Client(
             base_url=f"https://{address}",
             verify=ssl.create_default_context(cafile=str(authority)),
             timeout=TIMEOUT_SECONDS,
             trust_env=False,
+            headers={"authorization": authorization(secret)},
         )
 
     def __enter__(self) -> Self:
@@ -94,10 +98,14 @@ class Control:
         except httpx.TransportError:
             return False
 
-    def register(self, name: str, public_key: bytes) -> None:
-        """Admit the SuperNode that holds the private half of `public_key` (PEM), under `name`."""
+    def register(self, name: str, public_key: bytes) -> int:
+        """Admit the SuperNode with the private half of `public_key` (PEM) as `name`; return its node id."""
         request = RegisterNodeRequest(public_key=public_key, name=name)
-        self._call("register-node", request, RegisterNodeResponse)
+        return self._call("register-node", request, RegisterNodeResponse).node_id
+
+    def unregister(self, node: int) -> None:
+        """Shut a SuperNode out; its key can never be registered again at this SuperLink."""
+        self._call("unregister-node", UnregisterNodeRequest(node_id=node), UnregisterNodeResponse)
 
     def online_since(self) -> dict[str, str]:
         """Name of every node that is online -> when it was activated, ISO 8601.

@@ -75,7 +75,7 @@ def admit(
 def remove(site: Annotated[str, typer.Argument(help="The hospital.")], home: Home = HOME) -> None:
     """Shut a hospital out: no round asks it any more, and its keys are never admitted again."""
     Members(HubHome(home.expanduser())).remove(site, now=datetime.now(UTC))
-    typer.echo(f"{site} is removed; a hub that runs asks it no more from its next round on")
+    typer.echo(f"{site} is removed; a hub that runs lets it in no more")
 
 
 def renew(
@@ -91,7 +91,10 @@ def renew(
     password = password_of(place, password_file)
     if what == "hub":
         ends = validity_of(place.renew_server_certificate(password)).ends
-        typer.echo(f"certificate of the hub until {ends:%Y-%m-%d}; reload the reverse proxy")
+        typer.echo(
+            f"certificate of the hub until {ends:%Y-%m-%d}; "
+            "give it to the reverse proxy with `fedvlp-server proxy`, and reload that"
+        )
         return
     now = datetime.now(UTC)
     _write_kit(Members(place).renew(what, password=password, roster=_roster(roster), now=now), out)

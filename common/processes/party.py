@@ -48,22 +48,25 @@ class Party:
         command = Path(sys.executable).parent / program
         if not command.is_file():
             raise ConfigurationError(f"{command} does not exist; install FedVLP with its dependencies again")
-        self._spawn(program, [str(command), *arguments])
+        self._spawn(program, [str(command), *arguments], {})
 
-    def spawn_module(self, module: str, arguments: Sequence[str]) -> None:
-        """Start one of our own programs, a package with a `__main__`."""
-        self._spawn(module, [sys.executable, "-P", "-m", module, *arguments])
+    def spawn_module(
+        self, module: str, arguments: Sequence[str], *, further: Mapping[str, str] | None = None
+    ) -> None:
+        """Start a program of our own, a module or a package with a `__main__`.
 
-    def _spawn(self, program: str, command: Sequence[str]) -> None:
+        Args:
+            module: its name, which is also that of its log.
+            arguments: of its command line.
+            further: variables in its environment, beside those of `environment`.
+        """
+        self._spawn(module, [sys.executable, "-P", "-m", module, *arguments], further or {})
+
+    def _spawn(self, program: str, command: Sequence[str], further: Mapping[str, str]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.children.append(
-            Child(
-                f"{program} of {self.name}",
-                command,
-                environment=environment(os.environ, home=self.folder / "home", threads=self._threads),
-                log=self.log(program),
-            )
-        )
+        ours = environment(os.environ, home=self.folder / "home", threads=self._threads)
+        name = f"{program} of {self.name}"
+        self.children.append(Child(name, command, environment={**ours, **further}, log=self.log(program)))
 
     def said(self, program: str) -> str:
         """What the running or ended `program` printed since it was started."""

@@ -12,8 +12,7 @@ fails for large models ("database is locked"), and our checkpoints, not Flower, 
 import re
 import socket
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -23,32 +22,28 @@ from client import gate
 from client.gate.settings import ApprovedSettings, GateSettings, PinnedSettings
 from client.home import Home
 from client.node_key import write_node_key
-from common import errors
-from common.errors import ConfigurationError, FederationError, PeerError
+from common.errors import ConfigurationError, PeerError
 from common.files import write_whole
 from common.processes.child import stop
 from common.processes.party import Party
-from server.control import Control, RunStatus, Setting
-from server.flower_app import build_app
-from server.home import AUTHORITY, SERVER, SERVER_KEY, HubHome
-from server.members import Members
-from server.transcript import Transcript
-from simulations.deployment.credentials import (
+from server.control import Control, Setting
+from server.credentials import (
     PRIVATE,
     ServerCertificate,
     issue_server_certificate,
     write_secret,
 )
+from server.flower_app import build_app
+from server.home import AUTHORITY, SERVER, SERVER_KEY, HubHome
+from server.hub_processes import HOST, spawn_hub
+from server.members import Members
+from server.watching import SERVERAPP, watch_run
 
-HOST = "127.0.0.1"
-SUPERLINK, SUPERNODE, SUPEREXEC = "flower-superlink", "flower-supernode", "flower-superexec"
-SERVERAPP, GATE = "flwr-serverapp", gate.__name__
+SUPERNODE, GATE = "flower-supernode", gate.__name__
 
 WATCH_SECONDS = 0.2
 START_SECONDS = 120.0
 """A machine that needs longer to start the processes is too busy to run them."""
-LINES_KEPT = 200
-"""Enough of the ServerApp's last output to find what it raised."""
 REJOIN_SECONDS = 90.0
 """The hub refuses a killed site until its heartbeat lapses, up to 60 s."""
 
@@ -56,8 +51,6 @@ STILL_CONNECTED = "[code: 2004]"
 """What a SuperNode says before it ends because the hub believes it to be online already."""
 
 _SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_RAISED = re.compile(r"common\.errors\.(\w+): (.+)")
-_FLOWER_PREFIX = "ServerApp failed with exception: "
 
 
 class LoopbackDeployment:
@@ -104,6 +97,10 @@ class LoopbackDeployment:
         """PEM file of the authority that vouches for the SuperLink; known once the deployment runs."""
         return self._certificate.authority
 
+    def control(self) -> Control:
+        """A line to the SuperLink of one's own, with the operator's secret; the caller closes it."""
+        return Control(self.address, authority=self.authority, secret=self._operator_secret.read_bytes())
+
     def __enter__(self) -> Self:
         """Start every process and wait until all sites are online.
 
@@ -148,27 +145,20 @@ class LoopbackDeployment:
         """
         if unknown := sorted(set(config) - self._bundle.settings):
             raise ConfigurationError(f"the app has no setting {unknown[0]!r} in [tool.flwr.app.config]")
-        log = self._hub.log(SERVERAPP)
-        last_lines: deque[str] = deque(maxlen=LINES_KEPT)
-
-        def hear(line: str) -> None:
-            last_lines.append(line)
-            if on_line is not None:
-                on_line(line)
-
         run = self._control.start(self._bundle.fab, config)
-        transcript = Transcript(self._control, run, log=log)
         try:
-            self._follow(transcript, hear, seconds=timeout_seconds)
-            status = self._control.status(run)
+            watch_run(
+                self._control,
+                run,
+                log=self._hub.log(SERVERAPP),
+                hear=on_line or _ignore,
+                timeout_seconds=timeout_seconds,
+                alive=self._hub.require_running,
+            )
         except BaseException:
             with suppress(PeerError):
                 self._control.stop(run)
             raise
-        finally:
-            transcript.close()
-        if not status.completed:
-            raise _failure(status, last_lines, log)
 
     def stop_site(self, name: str) -> None:
         """End a site as its administrator would; the hub hears of it at once."""
@@ -205,6 +195,10 @@ class LoopbackDeployment:
             else:
                 return
 
+    @property
+    def _operator_secret(self) -> Path:
+        return self._hub.folder / "operator.secret"
+
     def _party(self, name: str, place: str, threads: int) -> Party:
         return Party(name, folder=self._folder / place, logs=self._folder / "logs" / place, threads=threads)
 
@@ -223,25 +217,14 @@ class LoopbackDeployment:
         )
         secret = write_secret(self._hub.folder / "secret")
         self._port = free_port()
-        self._control = Control(self.address, authority=self.authority)
-        self._hub.spawn(
-            SUPERLINK,
-            [
-                *("--host", HOST, "--port", str(self._port)),
-                *("--ssl-certfile", str(self._certificate.certificate)),
-                *("--ssl-keyfile", str(self._certificate.key)),
-                *("--ssl-ca-certfile", str(self.authority)),
-                *("--isolation", "process", "--superexec-auth-secret-file", str(secret)),
-                "--enable-supernode-auth",
-                "--disable-runtime-dependency-installation",
-            ],
-        )
-        self._hub.spawn(
-            SUPEREXEC,
-            [
-                *("--runtime-api-address", self.address, "--root-certificates", str(self.authority)),
-                *("--superexec-auth-secret-file", str(secret)),
-            ],
+        operator_secret = write_secret(self._operator_secret)
+        self._control = self.control()
+        spawn_hub(
+            self._hub,
+            port=self._port,
+            certificate=self._certificate,
+            executor_secret=secret,
+            operator_secret=operator_secret,
         )
         self._wait_until(self._control.answers, [self._hub], seconds=START_SECONDS)
 
@@ -312,18 +295,6 @@ class LoopbackDeployment:
                 )
             time.sleep(WATCH_SECONDS)
 
-    def _follow(self, transcript: Transcript, hear: Callable[[str], None], *, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while not transcript.ended:
-            if (line := transcript.next_line(seconds=WATCH_SECONDS)) is not None:
-                hear(line)
-            self._hub.require_running()
-            if time.monotonic() > deadline:
-                raise PeerError(
-                    f"the run took longer than {seconds:.0f} s and was stopped; "
-                    f"see {self._hub.log(SERVERAPP)}"
-                )
-
     def _end(self) -> None:
         """Stop the sites while the hub hears them leave, then the hub, which waits for open connections."""
         try:
@@ -354,13 +325,5 @@ def free_port() -> int:
         return port
 
 
-def _failure(status: RunStatus, lines: Sequence[str], log: Path) -> FederationError:
-    """The error that the ServerApp raised, when it is one of ours, else a PeerError with its reason."""
-    for line in reversed(lines):
-        found = _RAISED.fullmatch(line.strip())
-        kind = getattr(errors, found[1], None) if found else None
-        if found and isinstance(kind, type) and issubclass(kind, FederationError):
-            return kind(found[2])
-    said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
-    reason = " ".join(status.details.removeprefix(_FLOWER_PREFIX).split()) or f"it last said: {said}"
-    return PeerError(f"the run failed: {reason}; see {log}")
+def _ignore(_: str) -> None:
+    """Where nobody listens to the ServerApp."""

@@ -1,4 +1,4 @@
-"""The keys of a deployment on this machine: a certificate for the hub, a secret for every party.
+"""Keys for within one machine: a certificate for the SuperLink, secrets that its own processes show it.
 
 All are made anew for each deployment. Private files have mode 0600; the authority's own private key is
 never written, so nobody can add a certificate later.
@@ -25,15 +25,20 @@ class ServerCertificate:
     key: Path
 
 
-def issue_server_certificate(folder: Path) -> ServerCertificate:
+def issue_server_certificate(folder: Path, *, days: int = VALID_DAYS) -> ServerCertificate:
     """Write a new authority and a P-384 certificate for `localhost` and `127.0.0.1`."""
-    authority, key = new_authority("FedVLP loopback authority", days=VALID_DAYS), new_key()
-    certificate = authority.server_certificate(key.public_key(), ["localhost", "127.0.0.1"], days=VALID_DAYS)
-    paths = ServerCertificate(folder / "authority.pem", folder / "server.pem", folder / "server.key")
-    write_whole(paths.authority, pem_of(authority.certificate))
-    write_whole(paths.certificate, pem_of(certificate))
+    authority, key = new_authority("FedVLP loopback authority", days=days), new_key()
+    certificate = authority.server_certificate(key.public_key(), ["localhost", "127.0.0.1"], days=days)
+    paths = server_certificate_in(folder)
     write_whole(paths.key, private_pem_of(key), mode=PRIVATE)
+    write_whole(paths.certificate, pem_of(certificate))
+    write_whole(paths.authority, pem_of(authority.certificate))
     return paths
+
+
+def server_certificate_in(folder: Path) -> ServerCertificate:
+    """Where `issue_server_certificate` writes."""
+    return ServerCertificate(folder / "authority.pem", folder / "server.pem", folder / "server.key")
 
 
 def write_secret(path: Path) -> Path:

@@ -1,0 +1,53 @@
+"""Nodes are let in exactly as the members' files say: `admit` and `remove` work on a hub that runs."""
+
+import logging
+
+from common.errors import FederationError
+from server.control import Control
+from server.home import HubHome
+from server.members import Members
+
+log = logging.getLogger("fedvlp")
+
+
+class Admission:
+    """Keeps a SuperLink that began empty in step with the members of a home."""
+
+    def __init__(self, home: HubHome, control: Control) -> None:
+        self._members, self._control = Members(home), control
+        self._admitted: dict[str, tuple[str, int]] = {}
+        """Name -> node key, node id."""
+        self._refused: set[str] = set()
+        """Keys that the SuperLink does not take; said once."""
+
+    def refresh(self) -> None:
+        """Shut out whom the home does not list any more, then let in whom it lists.
+
+        A damaged file of members changes nothing; nobody is let in or out before it is mended.
+        """
+        try:
+            wanted = {one.name: one.request.node_key for one in self._members.all() if one.removed is None}
+        except FederationError as error:
+            self._say(str(error), error)
+            return
+        for name, (key, node) in list(self._admitted.items()):
+            if wanted.get(name) != key:
+                self._control.unregister(node)
+                del self._admitted[name]
+                log.warning("%s is shut out", name)
+        for name, key in wanted.items():
+            if name not in self._admitted and key not in self._refused:
+                self._admit(name, key)
+
+    def _admit(self, name: str, key: str) -> None:
+        try:
+            self._admitted[name] = (key, self._control.register(name, key.encode()))
+        except FederationError as error:
+            self._say(key, error)
+        else:
+            log.warning("%s is let in", name)
+
+    def _say(self, about: str, error: FederationError) -> None:
+        if about not in self._refused:
+            self._refused.add(about)
+            log.warning("%s", error)
