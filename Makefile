@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format lint types imports fast-tests slow-tests slow-tests-of-one-process deployment-tests bundle \
-	lock clean
+	lock wheelhouse clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,6 +45,7 @@ help:
 	@echo "make demo      phantom hospitals, a federated run, its comparison: demo/report.html"
 	@echo "make test      every test, real deployments included"
 	@echo "make check     format, lint, types, imports, fast tests, the Flower bundle"
+	@echo "make wheelhouse  what deploy/Containerfile installs: every pinned wheel, and FedVLP's own"
 	@echo "make lock      the lock files anew, from the ranges of pyproject.toml"
 	@echo "make clean     remove $(VENV), caches and demo/"
 
@@ -85,7 +86,7 @@ test: fast-tests slow-tests
 check: format lint types imports fast-tests bundle
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis demo
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis demo wheelhouse
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the parts of check and test; `make check test` runs the fast tests once ------------------------------------
@@ -124,6 +125,12 @@ bundle: $(INSTALLED_DEV)
 		bin=$$PWD/$(BIN) && $(SCRATCH) && cd "$$folder" && \
 		app=$$("$$bin/python" -c 'from pathlib import Path; from server.flower_app import app_folder; print(app_folder(Path.cwd()))') && \
 		FLWR_HOME=$$folder/flwr "$$bin/flwr" build --app "$$app")
+
+# For images, and for machines without an index: the very packages of the lock.
+wheelhouse: $(INSTALLED_DEV)
+	$(call step,wheelhouse, \
+		rm -rf wheelhouse && $(PIP) download -q --no-deps -r requirements.lock -d wheelhouse && \
+		$(PIP) wheel -q --no-deps --no-build-isolation -w wheelhouse .)
 
 # --- the lock files -------------------------------------------------------------------------------------------
 
