@@ -9,35 +9,45 @@ from the environment.
 
 import hmac
 import os
+from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
 from flwr.superlink.cli.flower_superlink import (
     SuperLinkLifespan,
     _parse_superlink_lifespan_config,
 )
 from flwr.superlink.main import create_app
-from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+"""As ASGI 3 has them."""
 
 SECRET_FILE = "FEDVLP_OPERATOR_SECRET_FILE"
 OPEN_PREFIXES, HEALTH = ("/v1/fleet/", "/v1/runtime/"), "/health"
+POLICY_VIOLATION = 1008
+"""Of a websocket; Flower has none."""
 STOP_SECONDS = 3
 """What open requests get at the end; a site's next one finds nobody and is repeated by Flower."""
 
 
 class OperatorOnly:
-    """ASGI middleware that answers 401 where a caller needs the operator's secret and does not show it."""
+    """Stands before an ASGI application: 401 where the operator's secret is needed and not shown."""
 
-    def __init__(self, app: ASGIApp, secret: bytes) -> None:
+    def __init__(self, app: Application, secret: bytes) -> None:
         self._app, self._expected = app, authorization(secret)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - ASGI's
         if scope["type"] == "lifespan" or self._may_pass(scope):
             await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
         else:
-            await PlainTextResponse("operator only", status_code=401)(scope, receive, send)
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
 
     def _may_pass(self, scope: Scope) -> bool:
         if scope["type"] != "http":
@@ -54,18 +64,12 @@ def authorization(secret: bytes) -> str:
     return f"Bearer {secret.hex()}"
 
 
-def guarded(app: FastAPI, secret: bytes) -> FastAPI:
-    """Put `OperatorOnly` before everything in `app`."""
-    app.add_middleware(OperatorOnly, secret=secret)
-    return app
-
-
 def main() -> None:
     """Serve until a signal ends the process. There is no access log: executors ask several times a second."""
     secret = Path(os.environ[SECRET_FILE]).read_bytes()
     config = _parse_superlink_lifespan_config()
     uvicorn.run(
-        guarded(create_app(config, SuperLinkLifespan), secret),
+        OperatorOnly(create_app(config, SuperLinkLifespan), secret),
         host=config.host,
         port=config.port,
         ssl_keyfile=config.ssl_keyfile,

@@ -8,7 +8,6 @@ from pathlib import Path
 import httpx
 import pytest
 from consortium_samples import Consortium, found
-from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 from saying import Say
@@ -18,7 +17,7 @@ from common.errors import ConfigurationError, PeerError
 from server.admission import Admission
 from server.interior import Interior, RunningHub
 from server.members import Members
-from server.superlink import authorization, guarded
+from server.superlink import OperatorOnly, Receive, Scope, Send, authorization
 from server.unfinished import Unfinished, UnfinishedRuns
 
 SECRET = bytes(range(32))
@@ -29,10 +28,13 @@ def chest(tmp_path: Path) -> Consortium:
     return found(tmp_path)
 
 
+async def inside(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"in"})
+
+
 async def ask(path: str, headers: dict[str, str]) -> int:
-    app = guarded(FastAPI(), SECRET)
-    app.add_api_route("/{path:path}", lambda: "in", methods=["GET", "POST"])
-    transport = httpx.ASGITransport(app=app)
+    transport = httpx.ASGITransport(app=OperatorOnly(inside, SECRET))
     async with httpx.AsyncClient(transport=transport, base_url="https://hub") as client:
         return (await client.post(path, headers=headers)).status_code
 
