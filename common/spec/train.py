@@ -32,7 +32,8 @@ class TrainSpec(Section):
     accumulate_batches: PositiveInt = 1
     """Batches whose mean gradient makes one step; unlike rows of one batch, they are not told apart."""
     text_buckets: PositiveInt = 1
-    """Groups of like length in which a batch's reports are read, each padded to its own longest."""
+    """Groups of like length in which a batch's reports are read, each padded to its own longest; cut so that
+    padding is least."""
     patch_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of patches that the image tower does not see in training (Li et al. 2023, arXiv:2212.00794)."""
     whole_images_share: Share = 0.1

@@ -1,10 +1,11 @@
 """What the engine knows about a tower, and the faster ways of running one that leave its sums as they are."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -95,7 +96,7 @@ def in_buckets(encode: Forward, buckets: int, tokens: Tensor, mask: Tensor) -> T
 
     Args:
         encode: a text tower, (B, T) word pieces and mask -> `Tokens`.
-        buckets: groups, as even in size as can be.
+        buckets: groups at most, made so that least is padded.
         tokens: (B, T).
         mask: (B, T) False on padding, which is at the end.
 
@@ -105,7 +106,7 @@ def in_buckets(encode: Forward, buckets: int, tokens: Tensor, mask: Tensor) -> T
     lengths = mask.sum(dim=1)
     order = lengths.argsort(stable=True)
     parts: list[Tokens] = []
-    for rows in order.chunk(buckets):
+    for rows in order.split(least_padding(lengths.tolist(), buckets)):
         longest = max(1, int(lengths[rows].max()))
         part = encode(tokens[rows, :longest], mask[rows, :longest])
         assert isinstance(part, Tokens)
@@ -114,6 +115,37 @@ def in_buckets(encode: Forward, buckets: int, tokens: Tensor, mask: Tensor) -> T
     width = tokens.shape[1]
     x = torch.cat([F.pad(part.x, (0, 0, 0, width - part.x.shape[1])) for part in parts])[back]
     return Tokens(x, mask, torch.cat([part.pooled for part in parts])[back])
+
+
+def least_padding(lengths: Sequence[int], buckets: int) -> list[int]:
+    """How many of the shortest texts make the first group, and so on, so that padding is least.
+
+    Exact, by dynamic programming over the distinct lengths.
+
+    Args:
+        lengths: of the texts, in any order.
+        buckets: groups at most.
+
+    Returns:
+        Sizes of the groups, shortest texts first; their sum is that of the texts.
+    """
+    distinct, counts = np.unique(np.asarray(lengths, dtype=np.int64), return_counts=True)
+    below = np.concatenate([[0], counts.cumsum()])
+    # cost[i, j]: places that the texts of the distinct lengths i to j - 1 take together.
+    cost = (below[None, 1:] - below[:-1, None]) * distinct[None, :].astype(np.float64)
+    cost[np.tril_indices(len(distinct), -1)] = np.inf
+    least, starts = cost[0], [np.zeros(len(distinct), dtype=np.int64)]
+    for _ in range(min(buckets, len(distinct)) - 1):
+        with_one_more = np.concatenate([[0.0], least[:-1]])[:, None] + cost
+        starts.append(with_one_more.argmin(axis=0))
+        least = with_one_more.min(axis=0)
+    sizes: list[int] = []
+    end = len(distinct)
+    for start in reversed(starts):
+        if end:
+            sizes.append(int(below[end] - below[start[end - 1]]))
+            end = int(start[end - 1])
+    return sizes[::-1]
 
 
 def require_compiler() -> None:

@@ -22,7 +22,7 @@ from common.objectives.base import Loss
 from common.project import Project
 from common.spec.run import Spec
 from common.training.gradient import Plan, backpropagate
-from common.training.towers import hastened
+from common.training.towers import hastened, least_padding
 
 OBJECTIVES = ("global_contrastive", "masked_image", "masked_language")
 """One that couples rows and two that do not; all others are checked in `test_taxonomy`."""
@@ -235,10 +235,36 @@ def test_a_bucket_reads_no_further_than_its_longest_report(batches: Batches) -> 
     with hastened(model, spec.train):
         read = model.text(batch.tokens, batch.token_mask)
     assert isinstance(read, Tokens)
-    lengths = batch.token_mask.sum(dim=1).sort().values
-    half = (len(lengths) + 1) // 2
-    assert widths == [int(lengths[half - 1]), int(lengths[-1])]
+    lengths = sorted(batch.token_mask.sum(dim=1).tolist())
+    assert widths[-1] == lengths[-1]
+    places = [
+        (cut * lengths[cut - 1] + (len(lengths) - cut) * lengths[-1], lengths[cut - 1])
+        for cut in range(1, len(lengths))
+    ]
+    assert min(places) == (min(places)[0], widths[0])
     assert read.x.shape[:2] == batch.tokens.shape
+
+
+@given(
+    lengths=st.lists(st.integers(2, 12), min_size=1, max_size=9),
+    buckets=st.integers(1, 5),
+)
+def test_no_other_grouping_pads_less(lengths: list[int], buckets: int) -> None:
+    def places(sizes: tuple[int, ...] | list[int]) -> int:
+        ends = list(itertools.accumulate(sizes))
+        return sum(size * ordered[end - 1] for size, end in zip(sizes, ends, strict=True))
+
+    ordered = sorted(lengths)
+    found = least_padding(lengths, buckets)
+    assert sum(found) == len(lengths)
+    assert min(found) > 0
+    assert len(found) <= buckets
+    every = (
+        tuple(stop - start for start, stop in itertools.pairwise((0, *cuts, len(lengths))))
+        for more in range(min(buckets, len(lengths)))
+        for cuts in itertools.combinations(range(1, len(lengths)), more)
+    )
+    assert places(found) == min(map(places, every))
 
 
 @given(st.data())
