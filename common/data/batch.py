@@ -81,6 +81,9 @@ class Batch:
     """(B, F) bool, what the shown text says is not there; None where nobody asked."""
     doubted: Tensor | None = None
     """(B, F) bool, what of `findings` the shown text calls possible only; None where nobody asked."""
+    sides: Tensor | None = None
+    """(B, 2) bool, whether what the shown text states is on the left, and on the right; None where nobody
+    asked."""
     whole_report: Tensor | None = None
     """(B,) bool, whether the shown text is the whole report; None where nobody asked."""
     entities: Entities | None = field(default=None, metadata=SHARED)

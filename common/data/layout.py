@@ -18,7 +18,7 @@ from common.data.batch import Batch, Entities
 from common.data.corpus import Corpus, Pieces
 from common.model.encoders import patch_pixels
 from common.spec.run import Spec
-from common.text.entities import OBSERVED, EntityReader
+from common.text.entities import OBSERVED, EntityReader, Statement
 from common.text.ontology import sentences as ontology_sentences
 from common.text.tokenizer import CLS, PAD, SEP, ReportTokenizer, mask_tokens
 
@@ -71,6 +71,7 @@ def build_batch(
             kept_share=masked_language.kept_share,
         )
     findings, doubted, denied, whole = _statements(corpus, rows, shown)
+    sides = None if corpus.findings is None else _sides(corpus.findings, corpus.reader, rows, shown)
     return Batch(
         images=images,
         has_image=torch.from_numpy(corpus.has_image[rows]),
@@ -81,6 +82,7 @@ def build_batch(
         findings=findings,
         doubted=doubted,
         denied=denied,
+        sides=sides,
         whole_report=whole,
         entities=(
             entities_of(corpus.reader, tokenizer)
@@ -154,6 +156,22 @@ def _statements(
         doubted[slot, list(maybe - sure)] = True
         denied[slot, list(frozenset[int]().union(*(sentence.denied for sentence in said)) - named)] = True
     return stated, doubted, denied, whole
+
+
+def _sides(
+    findings: Sequence[Sequence[Statement]],
+    reader: EntityReader | None,
+    rows: npt.NDArray[np.int64],
+    shown: Sequence[Shown],
+) -> Tensor:
+    """(B, 2) bool, the sides that the shown sentences name where they state something; turned with them."""
+    nothing = {None if reader is None else reader.normal}
+    named = torch.zeros(len(rows), 2, dtype=torch.bool)
+    for slot, (row, part) in enumerate(zip(rows, shown, strict=True)):
+        for said in (findings[row][i] for i in part.sentences):
+            if said.stated - nothing:
+                named[slot] |= torch.tensor(said.sides[::-1] if part.mirrored else said.sides)
+    return named
 
 
 def lay_out(reports: Sequence[tuple[Pieces, ...]], *, max_tokens: int) -> tuple[Tensor, Tensor]:

@@ -67,11 +67,20 @@ class ImageTextMatching(Objective):
 
 
 def may_be_false(batch: Batch, rows: Tensor) -> Tensor:
-    """(n, n) bool, which of `rows` (n,) are no partners: not of one text, one study, or the same findings."""
+    """(n, n) bool, which of `rows` (n,) are no partners: not of one text, one study, or the same findings.
+
+    The same finding on the left and on the right are two findings.
+    """
     positive = same_text(batch.tokens[rows]) | same_study(batch.study[rows])
     if batch.findings is not None:
         stated = batch.findings[rows]
-        positive = positive | (stated[:, None] == stated[None]).all(dim=-1)
+        same = (stated[:, None] == stated[None]).all(dim=-1)
+        if batch.sides is not None:
+            left, right = batch.sides[rows].unbind(dim=1)
+            one, other = left & ~right, right & ~left
+            across = one[:, None] & other[None]
+            same = same & ~(across | across.T)
+        positive = positive | same
     return ~positive
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, NamedTuple
 
+from common.text.laterality import sides
 from common.text.ontology import Kind, Ontology, load_ontology
 
 Polarity = Literal["present", "absent", "uncertain"]
@@ -80,6 +81,8 @@ class Statement(NamedTuple):
     """What of `stated` only may be there."""
     denied: frozenset[int]
     """What is not there."""
+    sides: tuple[bool, bool] = (False, False)
+    """Whether it names the left, and whether the right."""
 
 
 SILENT = Statement(frozenset(), frozenset(), frozenset())
@@ -150,6 +153,7 @@ class EntityReader:
             stated=frozenset(present | doubted),
             doubted=frozenset(doubted - present),
             denied=frozenset(places["absent"] - present - doubted),
+            sides=sides(sentence),
         )
 
 

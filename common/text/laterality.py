@@ -26,7 +26,7 @@ SWAPPED: dict[str, tuple[tuple[str, str], ...]] = {
         ("esquerdas", "direitas"),
     ),
 }  # fmt: skip
-"""Language -> words of one side and of the other; words that two languages share stand once."""
+"""Language -> words of the left and of the right; words that two languages share stand once."""
 
 UNSURE = re.compile(
     r"\b(?:"
@@ -41,6 +41,7 @@ UNSURE = re.compile(
 """Words that say a side and have no certain counterpart, or that are no side at all."""
 
 _PAIRS = {a: b for pairs in SWAPPED.values() for one, other in pairs for a, b in ((one, other), (other, one))}
+_LEFT = frozenset(left for pairs in SWAPPED.values() for left, _ in pairs)
 _SIDE = re.compile(
     r"(?<![^\W_])(?:" + "|".join(sorted(_PAIRS, key=len, reverse=True)) + r")(?![^\W_])", re.IGNORECASE
 )
@@ -50,6 +51,12 @@ _LETTER = re.compile(r"(?<![\w.])[LR](?![\w.])")
 def names_side(text: str) -> bool:
     """Whether `text` says left or right in a word that can be turned."""
     return _SIDE.search(text) is not None
+
+
+def sides(text: str) -> tuple[bool, bool]:
+    """Whether `text` names the left, and whether it names the right, in words that can be turned."""
+    named = {found.casefold() in _LEFT for found in _SIDE.findall(text)}
+    return True in named, False in named
 
 
 def swap_laterality(text: str) -> str | None:

@@ -106,7 +106,7 @@ def in_buckets(encode: Forward, buckets: int, tokens: Tensor, mask: Tensor) -> T
     lengths = mask.sum(dim=1)
     order = lengths.argsort(stable=True)
     parts: list[Tokens] = []
-    for rows in order.split(least_padding(lengths.tolist(), buckets)):
+    for rows in torch.split(order, least_padding(lengths.tolist(), buckets)):
         longest = max(1, int(lengths[rows].max()))
         part = encode(tokens[rows, :longest], mask[rows, :longest])
         assert isinstance(part, Tokens)

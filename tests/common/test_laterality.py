@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.text.laterality import SWAPPED, names_side, swap_laterality
+from common.text.laterality import SWAPPED, names_side, sides, swap_laterality
 from common.text.ontology import sentences
 
 REPORTS = Path(__file__).parents[3] / "shared" / "data"
@@ -92,3 +92,19 @@ def mixed_case(text: str) -> bool:
         found[0] not in (found[0].lower(), found[0].upper(), found[0].capitalize())
         for found in re.finditer("|".join(SIDES), text, re.IGNORECASE)
     )
+
+
+@given(
+    st.sampled_from(["Opacity on the LEFT.", "Verschattung rechts", "derrame izquierdo y derecho", "clear"])
+)
+def test_the_mirrored_text_names_the_other_sides(text: str) -> None:
+    turned = swap_laterality(text)
+    assert turned is not None
+    assert sides(turned) == sides(text)[::-1]
+
+
+def test_sides_are_told_in_any_language() -> None:
+    assert sides("Opacity on the left, derecho") == (True, True)
+    assert sides("Verschattung linksbasal") == (True, False)
+    assert sides("destra") == (False, True)
+    assert sides("a bright lung") == (False, False)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -41,6 +43,18 @@ def test_no_positive_is_ever_drawn(pairs: list[tuple[int, int, int]], seed: int)
                 assert texts[i] != texts[j]
                 assert studies[i] != studies[j]
                 assert stated[i] != stated[j]
+
+
+def test_the_same_finding_on_the_other_side_is_another_finding() -> None:
+    both, left, right, nowhere = (True, True), (True, False), (False, True), (False, False)
+    batch = replace(
+        batch_of([0, 1, 2, 3, 4], [0, 1, 2, 3, 4], [1] * 5),
+        sides=torch.tensor([left, right, both, nowhere, left]),
+    )
+    false = may_be_false(batch, torch.arange(5))
+    expected = torch.zeros(5, 5, dtype=torch.bool)
+    expected[0, 1] = expected[1, 0] = expected[1, 4] = expected[4, 1] = True
+    assert false.equal(expected)
 
 
 def test_false_partners_are_drawn_as_often_as_they_look_right() -> None:

@@ -110,7 +110,7 @@ def test_flips_that_turn_the_words_keep_the_sides_apart_and_others_do_not(
 
 
 def test_matching_tells_true_pairs_from_shuffled_ones(learn: Any) -> None:
-    model, batch = learn({"global_contrastive": {}, "image_text_matching": {}})
+    model, batch = learn({"global_contrastive": {}, "image_text_matching": {}}, steps=300)
     head = model.objectives["image_text_matching"]
     assert isinstance(head, ImageTextMatching)
     truth = is_left(batch)
@@ -122,7 +122,7 @@ def test_matching_tells_true_pairs_from_shuffled_ones(learn: Any) -> None:
         seen, read = (torch.tensor(side) for side in zip(*false, strict=True))
         other = head.score(views, batch, seen, read).numpy()
     labels = np.concatenate([np.ones(len(own)), np.zeros(len(other))])
-    assert roc_auc_score(labels, np.concatenate([own, other])) > 0.7  # measured 0.775
+    assert roc_auc_score(labels, np.concatenate([own, other])) > 0.95  # 0.89 after 150 steps
 
 
 def test_knowledge_finds_the_opacity_without_a_report(learn: Any) -> None:
