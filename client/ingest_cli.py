@@ -11,6 +11,7 @@ import typer
 
 from client.ingest.build import Ingested, Target, ingest
 from client.ingest.identity import Nameless
+from client.ingest.links import LINKS, NOT_LINKED, Links, read_links
 from client.ingest.pseudonyms import Shares, open_pseudonyms
 from client.ingest.reports import FORMATS, parse_column_map
 from client.ingest.reports.formats import AUTO
@@ -68,6 +69,12 @@ MissingPatient = Annotated[
     Nameless,
     typer.Option(help="Images and reports of nobody: refuse them, or take each study for a patient."),
 ]
+PatientLinks = Annotated[
+    Path | None,
+    typer.Option(
+        help=f"CSV file of identifiers that are of one person: patient_id, person. HOME/{LINKS} unless given."
+    ),
+]
 SpecFile = Annotated[
     Path | None, typer.Option(help="The project's spec (*.toml): images are prepared as it says.")
 ]
@@ -94,6 +101,7 @@ def ingest_command(
     image_table: ImageTable = None,
     patient_folders: PatientFolders = False,
     missing_patient: MissingPatient = Nameless.REFUSE,
+    patient_links: PatientLinks = None,
     spec: SpecFile = None,
     image_size: ImageSize = None,
     burned_in: BurnedIn = None,
@@ -118,6 +126,7 @@ def ingest_command(
         image_table=image_table,
         folders=patient_folders,
         nameless=missing_patient,
+        links=_links(patient_links, home.expanduser()),
     )
     shares = Shares(train_share, validation_share)
     target = Target(store, name, _preparation(spec, image_size, burned_in), shares)
@@ -147,6 +156,14 @@ def _ingest(source: Source, target: Target, home: Path, workers: int) -> tuple[I
         said = count(unread, "structured report")
         warnings.append(f"{said} among the images; to read them give --reports {source.dicom}")
     return done, warnings
+
+
+def _links(table: Path | None, home: Path) -> Links:
+    """The table that was given, or the one that the site keeps, or none."""
+    kept = home / LINKS
+    if table is None and not kept.exists():
+        return NOT_LINKED
+    return read_links(table or kept)
 
 
 def _document(target: Target, done: Ingested, warnings: list[str]) -> str:

@@ -179,6 +179,7 @@ def _write(
         found.reports,
         files=archive.paths,
         nameless_by_study=found.identity.nameless is Nameless.STUDY,
+        links=found.identity.links,
     )
     if not archive.images and (found.folder is not None or not found.reports.num_alone()):
         if not workplace.holds_store:

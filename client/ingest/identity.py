@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path, PurePath
 
 from client.ingest.images.header import VIEWS, Header
+from client.ingest.links import NOT_LINKED, Links
 from client.ingest.pairing import identify, of_study
 from client.ingest.rejected import Reason
 from client.ingest.reports import ImageRecord, read_rows
@@ -32,6 +33,7 @@ class Identity:
     folders: bool = False
     """Files lie as PATIENT/STUDY/FILE."""
     nameless: Nameless = Nameless.REFUSE
+    links: Links = NOT_LINKED
 
 
 def read_image_table(path: Path) -> Found:
@@ -72,12 +74,21 @@ def identified(
     """
     by_path = [_known_by_path(header, file) for header, file in zip(images, files, strict=True)]
     known = identify(by_path, identity.records(), files=files)
-    return [_one(header, identity, file) for header, file in zip(known, files, strict=True)]
+    found = [_one(header, identity, file) for header, file in zip(known, files, strict=True)]
+    named = [header for header in found if isinstance(header, Header)]
+    identity.links.require_clear(named)
+    return [_linked(header, identity.links) for header in found]
 
 
 def instance_of_file(path: str) -> str:
     """The instance UID of a file that has none that counts, by its path in the folder of images."""
     return f"file {path}"
+
+
+def _linked(header: Header | Reason, links: Links) -> Header | Reason:
+    if isinstance(header, Reason) or header.patient_id not in links.lead:
+        return header
+    return replace(header, person=links.person(header.patient))
 
 
 def _known_by_path(header: Header, file: str) -> Header:

@@ -239,7 +239,7 @@ def _interned(header: Header, people: dict[Identifiers, Identifiers]) -> Header:
     return replace(header, identifiers=people.setdefault(header.identifiers, header.identifiers))
 
 
-_FIELDS = tuple(field.name for field in fields(Header) if field.name != "identifiers")
+_FIELDS = tuple(field.name for field in fields(Header) if field.name not in ("identifiers", "person"))
 
 
 def _written(entries: Iterable[tuple[str, Entry]]) -> dict[str, list[Any]]:

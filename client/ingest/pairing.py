@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from client.ingest.images.header import Header, Patient
+from client.ingest.links import NOT_LINKED, Links
 from client.ingest.rejected import Reason
 from client.ingest.reports import ImageRecord, Report, Shelf
 
@@ -50,6 +51,7 @@ def pair(
     *,
     files: Sequence[str] = (),
     nameless_by_study: bool = False,
+    links: Links = NOT_LINKED,
 ) -> Pairing:
     """Bring images and reports together; the shelf learns whose each report is, or why it is refused.
 
@@ -64,12 +66,13 @@ def pair(
         reports: all reports.
         files: path of each image's file in its folder; without it no report is paired by file name.
         nameless_by_study: take a report without an image or a patient as its accession's; else it is refused.
+        links: which identifiers are of one person; the images' are linked already.
     """
-    index = _Index(images, files)
+    index = _Index(images, files, links)
     named, vague = _Matches(len(images)), _Matches(len(images))
     for number, report in reports.reports():
         found = index.find(report)
-        patient = (report.patient_id, index.issuer(report.patient_id))
+        patient = links.person((report.patient_id, index.issuer(report.patient_id)))
         if not report.patient_id and nameless_by_study and report.accession:
             patient = of_study(report.accession)
         if isinstance(found, Reason):
@@ -223,8 +226,8 @@ def _stem(name: str) -> str:
 class _Index:
     """The images by everything that a report may name them by."""
 
-    def __init__(self, images: Sequence[Header], files: Sequence[str]) -> None:
-        self._images = images
+    def __init__(self, images: Sequence[Header], files: Sequence[str], links: Links) -> None:
+        self._images, self._lead = images, links.lead_of
         self._names = FileNames(files)
         self._answers: dict[tuple[object, ...], list[int] | Reason] = {}
         self._by_instance: defaultdict[str, list[int]] = defaultdict(list)
@@ -273,7 +276,8 @@ class _Index:
 
     def _of_patient(self, patient_id: str, candidates: list[int]) -> list[int]:
         """Keep the images of the report's patient, or all of them where there are none of that patient."""
-        own = [image for image in candidates if self._images[image].patient_id == patient_id]
+        wanted = self._lead(patient_id)
+        own = [image for image in candidates if self._lead(self._images[image].patient_id) == wanted]
         return own or candidates
 
     def _named(self, names: Iterable[str]) -> list[int] | Reason:
@@ -296,7 +300,9 @@ class _Index:
     def _conflict(self, report: Report, found: Sequence[int]) -> Reason | None:
         """Why a report cannot be of these images' patient, or None if it can."""
         patients = {self._images[number].patient for number in found}
-        if report.patient_id and any(number not in ("", report.patient_id) for number, _ in patients):
+        if report.patient_id and any(
+            number not in ("", self._lead(report.patient_id)) for number, _ in patients
+        ):
             return Reason.OTHER_PATIENT
         if len(patients) > 1:
             return Reason.SEVERAL_PATIENTS

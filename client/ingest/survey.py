@@ -7,6 +7,7 @@ from pathlib import Path
 
 from client.ingest.identity import Identity, Nameless, read_image_table
 from client.ingest.images import scan
+from client.ingest.links import NOT_LINKED, Links
 from client.ingest.rejected import Refusal
 from client.ingest.reports import COLUMNS, Opened, Shelf, open_reports
 from client.ingest.reports.formats import AUTO
@@ -31,6 +32,8 @@ class Source:
     folders: bool = False
     """Image files lie as PATIENT/STUDY/FILE."""
     nameless: Nameless = Nameless.REFUSE
+    links: Links = NOT_LINKED
+    """Which identifiers are of one person."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def _survey(source: Source, shelf: Shelf, workers: int) -> Survey:
         folder=source.dicom,
         files=files,
         reports=shelf,
-        identity=Identity(shelf.image_records, source.folders, source.nameless),
+        identity=Identity(shelf.image_records, source.folders, source.nameless, source.links),
         refused_files=refused_files,
         num_report_files=_num_inside(claimed, source.dicom),
         warnings=[f"nothing was used of one path of reports: {trouble}" for trouble in troubles],

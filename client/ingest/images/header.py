@@ -46,11 +46,13 @@ class Header:
     """YYYYMMDD as the file has it."""
     identifiers: Identifiers = NOBODY_NAMED
     """Everything that reports of this study may repeat."""
+    person: Patient | None = None
+    """Who it is where the site links identifiers; no file says so."""
 
     @property
     def patient(self) -> Patient:
         """Who this is an image of."""
-        return self.patient_id, self.issuer
+        return self.person or (self.patient_id, self.issuer)
 
 
 def header_of(dataset: Dataset) -> Header | Reason:
