@@ -45,8 +45,8 @@ class Links:
         vague = sum(len(each) > 1 for each in issuers.values())
         if vague:
             raise InputRefusedError(
-                f"{vague} identifiers in the table of linked patients were given out by several issuers, so it "
-                "does not say whose they are: make them unique, or ingest each issuer's images apart"
+                f"{vague} identifiers in the table of linked patients were given out by several issuers, so "
+                "it does not say whose they are: make them unique, or ingest each issuer's images apart"
             )
 
 
