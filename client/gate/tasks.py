@@ -42,7 +42,7 @@ class Tasks:
         self._client.close()
 
     def acquire(self) -> "Task | None":
-        """The next one; None if there is none, or nobody answers.
+        """The next one; None if there is none, or nobody answers as they should.
 
         Raises:
             PeerError: the SuperNode refuses us.
@@ -53,6 +53,8 @@ class Tasks:
         except httpx.TransportError:  # it starts, or ends
             return None
         except httpx.HTTPStatusError as error:
+            if error.response.is_server_error:
+                return None
             raise PeerError(
                 f"the SuperNode at {self._address} refuses this gate (HTTP {error.response.status_code}); "
                 "both need the same secret file and the same version of Flower"
