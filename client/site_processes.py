@@ -32,6 +32,10 @@ SECRET_BYTES = 32
 WATCH_SECONDS = 0.5
 AGAIN_SECONDS = 15.0
 """After a SuperNode ended. The hub refuses one that was killed until its heartbeat lapses, up to 60 s."""
+SILENCE_SECONDS = 20.0
+LET_IN = "SuperNode ID: "
+"""What Flower's SuperNode prints once the hub has let it in."""
+_AGAIN = f"it is started again in {AGAIN_SECONDS:.0f} s"
 
 
 @dataclass(frozen=True)
@@ -59,27 +63,23 @@ class SiteWork:
         write_whole(self._run_folder / SECRET, secrets.token_bytes(SECRET_BYTES), mode=0o600)
         write_whole(self._run_folder / SETTINGS, self._gate_settings(port).encode(), mode=0o600)
         gate_child = self._start(GATE, [sys.executable, "-P", "-m", GATE, str(self._run_folder / SETTINGS)])
-        children = [gate_child]
+        supernode = self._start(SUPERNODE, self._supernode(hub, port))
         try:
-            supernode = self._start(SUPERNODE, self._supernode(hub, port))
-            children.append(supernode)
-            say(f"{self.home.name} works for the hub at {hub}; logs in {self.home.folder / LOGS}")
-            lines = _Lines(gate_child)
+            say(f"{self.home.name} starts; the hub is {hub}; logs in {self.home.folder / LOGS}")
+            gate_lines, link = _Lines(gate_child), _Link(supernode, hub)
             while True:
-                for line in lines.fresh():
+                for line in (*gate_lines.fresh(), *link.news()):
                     say(line)
                 gate_child.require_running()
                 if not supernode.running:
-                    words = supernode.last_words() or "nothing"
+                    say(f"the SuperNode ended ({supernode.last_words() or 'it said nothing'}); {_AGAIN}")
                     stop([supernode])
-                    children.remove(supernode)
-                    say(f"the SuperNode ended ({words}); it is started again in {AGAIN_SECONDS:.0f} s")
                     time.sleep(AGAIN_SECONDS)
                     supernode = self._start(SUPERNODE, self._supernode(hub, port))
-                    children.append(supernode)
+                    link = _Link(supernode, hub)
                 time.sleep(WATCH_SECONDS)
         finally:
-            stop(children)
+            stop([gate_child, supernode])
 
     @property
     def _run_folder(self) -> Path:
@@ -126,6 +126,22 @@ class _Lines:
     def fresh(self) -> Iterator[str]:
         *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
         return (plain(line.decode(errors="replace")) for line in lines)
+
+
+class _Link:
+    """Whether the hub has let a SuperNode in, told once each way."""
+
+    def __init__(self, supernode: Child, hub: str) -> None:
+        self._lines, self._hub = _Lines(supernode), hub
+        self._since, self._told = time.monotonic(), False
+
+    def news(self) -> Iterator[str]:
+        if any(LET_IN in line for line in self._lines.fresh()):
+            self._told = True
+            yield f"connected to the hub at {self._hub}"
+        elif not self._told and time.monotonic() - self._since > SILENCE_SECONDS:
+            self._told = True
+            yield f"no answer from the hub at {self._hub} yet; `fedvlp-site doctor` says why"
 
 
 @contextmanager

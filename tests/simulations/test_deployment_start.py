@@ -85,7 +85,7 @@ def test_a_site_started_by_one_command_takes_part_and_ends_when_told(
             assert [line.event for line in Audit(home / AUDIT).read().lines].count("LEFT") >= 2
 
             said = east.output()
-            assert f"{STARTED} works for the hub at {deployment.address}" in said
+            assert f"connected to the hub at {deployment.address}" in said
             assert "no-network on" in said
             assert "memory at most" in said
 
