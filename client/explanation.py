@@ -165,8 +165,8 @@ def _warnings(bundle: Bundle, site: str) -> tuple[str, ...]:
         lines.append("the container image is not pinned")
     if spec.train.starts_programs:
         lines.append(
-            "training starts programs of its own (train.compile, train.processes), so the gate leaves it the "
-            "network: keep this site's container off it but for the hub"
+            "training starts programs of its own (train.compile, train.processes); `fedvlp-site start` says "
+            "whether this system can keep them off the network"
         )
     return tuple(lines)
 

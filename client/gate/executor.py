@@ -13,6 +13,7 @@ from flwr.app import Context, Message, RecordDict
 
 from client.departure import Exit
 from client.egress import Egress
+from client.gate.forkserver import Seclusion
 from client.gate.rules import App, ApprovedRule, Rule, require
 from client.gate.settings import GateSettings
 from client.gate.tasks import CLIENT_APP, CRASHED, INVALID_FAB, RAISED, Task, Tasks
@@ -177,12 +178,12 @@ class Gate:
         limits = self._limits(project)
         self._warm = WarmApp(app.content(), limits, environment=os.environ)
         try:
-            denied = self._warm.wait()
+            seclusion = self._warm.wait()
         except FederationError:
             self._cool()
             raise
         self._app = app
-        _tell(limits, denied=denied)
+        _tell(limits, seclusion)
         return self._warm
 
     def _guard(self, project: Project) -> Egress:
@@ -193,11 +194,11 @@ class Gate:
         gib = self._settings.memory_gib
         memory = psutil.virtual_memory().total if gib is None else gib << 30
         if project is None:
-            return Limits(UNBOUND_SECONDS, memory, no_connections=True, reply_bytes=UNBOUND_BYTES)
+            return Limits(UNBOUND_SECONDS, memory, starts_programs=False, reply_bytes=UNBOUND_BYTES)
         return Limits(
             seconds=project.spec.federation.reply_timeout_seconds,
             memory_bytes=memory,
-            no_connections=not project.spec.train.starts_programs,
+            starts_programs=project.spec.train.starts_programs,
             reply_bytes=project.answer_bytes + REPLY_OVERHEAD_BYTES,
         )
 
@@ -211,14 +212,16 @@ class Gate:
         self._warm = self._app = None
 
 
-def _tell(limits: Limits, *, denied: bool) -> None:
+SECLUSION = {
+    Seclusion.CALLS: "on: it opens no connection and starts no program",
+    Seclusion.NETWORK: "on: it and the programs it starts reach each other and nothing else",
+    Seclusion.NONE: "OFF: this system offers neither a filter of calls nor a network of its own; keep this "
+    "machine or container off every network but the hub",
+}
+
+
+def _tell(limits: Limits, seclusion: Seclusion) -> None:
     """Say what holds for the app's process and what does not."""
     memory = "no limit" if limits.memory_bytes is None else f"at most {limits.memory_bytes / 2**30:.0f} GiB"
-    if denied:
-        network = "on: it opens no connection and starts no program"
-    elif limits.no_connections:
-        network = "OFF: this system has no filter of system calls; keep it off the network by other means"
-    else:
-        network = "OFF: this project starts programs of its own; keep it off the network by other means"
     log.info("app process: memory %s; time %g s for a message; no core dump", memory, limits.seconds)
-    log.info("app process: no-network %s", network)
+    log.info("app process: no-network %s", SECLUSION[seclusion])

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+from enum import StrEnum
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
@@ -19,6 +20,7 @@ from flwr.clientapp import ClientApp
 from client.confinement import be_ended_first, end_with_parent, hide_memory, limit_memory
 from client.denied_calls import deny_calls
 from client.gate.app_process import serve
+from client.isolated_network import isolate_network
 
 if sys.platform != "win32":
     import resource
@@ -33,7 +35,20 @@ HATCH, END = b"h", b"e"
 no process any more."""
 
 
-def main(control: socket.socket, *, folder: str, reference: str, memory_bytes: int, deny: bool) -> None:
+class Seclusion(StrEnum):
+    """How an app is kept off the network."""
+
+    CALLS = "calls"
+    """It opens no connection and starts no program: the system denies it the calls."""
+    NETWORK = "network"
+    """It and its programs reach each other and nothing else: their network holds nothing else."""
+    NONE = "none"
+    """Not at all: this system has neither."""
+
+
+def main(
+    control: socket.socket, *, folder: str, reference: str, memory_bytes: int, starts_programs: bool
+) -> None:
     """Import, tell what limits are on, and fork when asked, until the other end is closed.
 
     Args:
@@ -41,18 +56,22 @@ def main(control: socket.socket, *, folder: str, reference: str, memory_bytes: i
         folder: of the unpacked app.
         reference: of its ClientApp, "module:attribute".
         memory_bytes: what an app's process may have above what this one has; 0 for no limit.
-        deny: whether connections and other programs are denied.
+        starts_programs: whether the app needs programs of its own and connections to them.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the keyboard is for the gate, who ends us
-    end_with_parent()
+    seclusion = Seclusion.NONE
+    if starts_programs and isolate_network():
+        seclusion = Seclusion.NETWORK
+    end_with_parent()  # after a change of namespaces, which would undo it
     for name in PRELOADED:
         importlib.import_module(name)
     be_ended_first()
     hide_memory()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    denied = deny and deny_calls()
+    if not starts_programs and deny_calls():
+        seclusion = Seclusion.CALLS
     app = _load(folder, reference)
-    control.sendall(json.dumps({"denied": denied}).encode() + b"\n")
+    control.sendall(seclusion.encode() + b"\n")
     child = 0
     while True:
         request, descriptors, _, _ = socket.recv_fds(control, 1, 1)

@@ -23,6 +23,7 @@ from typing import Self
 from flwr.app import RecordDict
 
 from client.gate import forkserver
+from client.gate.forkserver import Seclusion
 from client.gate.wire import Failure, MalformedError, Question, receive_reply, send_question
 from common.errors import ConfigurationError, FederationError, PeerError
 
@@ -43,8 +44,8 @@ class Limits:
     """For one message, on the wall's clock."""
     memory_bytes: int | None
     """Above that of an idle process; None for no limit."""
-    no_connections: bool
-    """Whether it may open no connection and start no program."""
+    starts_programs: bool
+    """Whether it may start programs, and connect to them."""
     reply_bytes: int
     """What a reply may hold."""
 
@@ -70,7 +71,7 @@ class WarmApp:
             "folder": self._folder.name,
             "reference": reference,
             "memory_bytes": limits.memory_bytes or 0,
-            "deny": limits.no_connections,
+            "starts_programs": limits.starts_programs,
         }
         with theirs:
             self._process = subprocess.Popen(
@@ -89,8 +90,8 @@ class WarmApp:
     def __exit__(self, *_: object) -> None:
         self.end()
 
-    def wait(self) -> bool:
-        """Wait until it is ready; returns whether connections and programs are denied.
+    def wait(self) -> Seclusion:
+        """Wait until it is ready; returns how it is kept off the network.
 
         Raises:
             PeerError: the app cannot be imported.
@@ -106,7 +107,7 @@ class WarmApp:
                 "those of the bundle (`fedvlp-site doctor`)",
                 outward="the app cannot be loaded at this site",
             )
-        return bool(json.loads(said)["denied"])
+        return Seclusion(said.decode().strip())
 
     def ask(self, question: Question, *, still_wanted: Callable[[], bool]) -> RecordDict | Failure:
         """What the app answers.

@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ from common.messages import (
     planes_to_record,
 )
 from common.project import Project, open_project
+from common.secagg.messages import Advert
 from common.store import Store
 from common.update import Planes
 from simulations.federation import Federation, run_federation
@@ -58,6 +59,15 @@ def hidden_in_the_header(reply: RecordDict) -> None:
     text = header[10:].rstrip().decode() + " Jane Doe"
     padded = header[:8] + (246).to_bytes(2, "little") + text.encode().ljust(245) + b"\n"
     array(reply, "sums", "sums", Array(held.dtype, held.shape, held.stype, padded + body))
+
+
+def hidden_in_the_padding(reply: RecordDict) -> None:
+    """A comment where the header has spaces; no byte longer, and numpy reads it as well."""
+    held = reply["sums"]["sums"]
+    spaces = held.data.index(b" " * 12, 0, 128)
+    data = held.data[:spaces] + b"  # Jane Doe" + held.data[spaces + 12 :]
+    assert len(data) == len(held.data)
+    array(reply, "sums", "sums", Array(held.dtype, held.shape, held.stype, data))
 
 
 def count(reply: RecordDict) -> int:
@@ -89,6 +99,7 @@ CHANGES: dict[str, Change] = {
         Array("uint8", (count(reply),), SType.NUMPY, reply["update"]["high"].data + b"Jane Doe"),
     ),
     "bytes in a tensor's header": hidden_in_the_header,
+    "bytes in the padding of a tensor's header": hidden_in_the_padding,
     "another way of writing it": lambda reply: array(
         reply, "update", "high", Array("uint8", (count(reply),), "pickle", reply["update"]["high"].data)
     ),
@@ -227,6 +238,17 @@ def test_a_step_carries_its_own_kind_of_body(
     entry(reply, "round", body=body)
     with pytest.raises(PolicyError):
         said.guard.require(stage, said.asked, reply)
+
+
+def test_a_site_sends_its_own_keys_and_no_other_site_s(
+    round_of_east: tuple[dict[str, Spoken], Answer],
+) -> None:
+    said = round_of_east[0][TRAIN]
+    own = Advert.from_bytes(said.reply["round"]["body"])
+    reply = RecordDict({**said.reply})
+    entry(reply, "round", body=replace(own, site=own.site + 1).to_bytes())
+    with pytest.raises(PolicyError, match="'body'"):
+        said.guard.require(TRAIN, said.asked, reply)
 
 
 def test_the_update_leaves_at_no_other_stage(round_of_east: tuple[dict[str, Spoken], Answer]) -> None:

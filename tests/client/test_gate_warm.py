@@ -11,6 +11,7 @@ import psutil
 import pytest
 from flwr.app import ConfigRecord, RecordDict
 
+from client.gate.forkserver import Seclusion
 from client.gate.warm import AppEndedError, Limits, WarmApp
 from client.gate.wire import Failure, Question
 from common.errors import ConfigurationError, PeerError
@@ -40,6 +41,7 @@ def facts(message, context):
         "pid": os.getpid(),
         "seen": len(seen),
         "socket": attempt(lambda: socket.socket().connect(("127.0.0.1", 9))),
+        "outside": attempt(lambda: socket.create_connection(("192.0.2.1", 9), timeout=5)),
         "local": attempt(lambda: socket.socket(socket.AF_UNIX)),
         "program": attempt(lambda: subprocess.run(["/bin/true"])),
         "common": common.__file__,
@@ -70,7 +72,7 @@ def flood(message, context):
     return Message(RecordDict({"x": ConfigRecord({"x": bytes(1 << 20)})}), reply_to=message)
 """
 PYPROJECT = '[tool.flwr.app.components]\nclientapp = "client.app:app"\n'
-LIMITS = Limits(seconds=60, memory_bytes=512 << 20, no_connections=True, reply_bytes=1 << 16)
+LIMITS = Limits(seconds=60, memory_bytes=512 << 20, starts_programs=False, reply_bytes=1 << 16)
 HERE = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -99,13 +101,24 @@ def facts(warm: WarmApp, *, run: int = 1) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def warm() -> Iterator[WarmApp]:
     with WarmApp(fab(APP), LIMITS, environment=HERE) as started:
-        assert started.wait() == (os.uname().sysname == "Linux")
+        assert started.wait() == (Seclusion.CALLS if os.uname().sysname == "Linux" else Seclusion.NONE)
         yield started
 
 
 def test_the_app_has_no_connection_and_no_other_program(warm: WarmApp) -> None:
     found = facts(warm)
-    assert {found[name] for name in ("socket", "local", "program")} == {"Operation not permitted"}
+    assert {found[name] for name in ("socket", "outside", "local", "program")} == {"Operation not permitted"}
+
+
+def test_an_app_that_needs_programs_reaches_them_and_nothing_else() -> None:
+    limits = replace(LIMITS, starts_programs=True)
+    with WarmApp(fab(APP), limits, environment=HERE) as started:
+        if started.wait() is not Seclusion.NETWORK:
+            pytest.skip("this system lets nobody make a network namespace")
+        found = facts(started)
+    assert (found["program"], found["local"]) == ("allowed", "allowed")
+    assert found["socket"] == "Connection refused"  # there is a loopback, and nobody on it
+    assert found["outside"] == "Network is unreachable"
 
 
 def test_the_code_is_the_approved_app_s_and_what_it_needs_was_imported_before(warm: WarmApp) -> None:
