@@ -34,7 +34,8 @@ class GlobalContrastive(Objective):
         self.targets = spec.targets
         self.log_scale = nn.Parameter(torch.tensor([-math.log(spec.start_temperature)]))
         if spec.kind == "sigmoid":
-            self.bias = nn.Parameter(torch.tensor([SIGMOID_BIAS]))
+            bias = SIGMOID_BIAS if spec.initial_bias is None else spec.initial_bias
+            self.bias = nn.Parameter(torch.tensor([bias]))
 
     def loss(self, views: Views, batch: Batch) -> Loss | None:
         """Over the rows that have both image and report; one pair alone has nothing to be told from."""

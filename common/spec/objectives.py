@@ -45,7 +45,18 @@ class GlobalContrastiveSpec(Section):
     """CLIP's, SigLIP's, or softmax without the positives in the denominator."""
     initial_temperature: Temperature | None = None
     """Without it the source's: 0.07 (softmax, decoupled), 0.1 (sigmoid)."""
+    initial_bias: float | None = None
+    """Of `sigmoid` alone; without it SigLIP's -10, made for batches of thousands. Both it and the temperature
+    hardly move in some hundred steps."""
     targets: TargetsSpec = TargetsSpec()
+
+    @model_validator(mode="after")
+    def _biased(self) -> Self:
+        if self.initial_bias is not None and self.kind != "sigmoid":
+            raise ValueError(
+                "objectives.global_contrastive.initial_bias is of kind = 'sigmoid'; leave it out"
+            )
+        return self
 
     @property
     def start_temperature(self) -> float:

@@ -132,3 +132,10 @@ def test_public_texts_are_compared_whatever_their_padding() -> None:
     mine = torch.tensor([[2, 9, 3, 0], [2, 8, 7, 3]])
     theirs = torch.tensor([[2, 9, 3], [2, 8, 3]])
     assert same_rows(mine, theirs).tolist() == [[True, False], [False, False]]
+
+
+def test_a_bias_may_start_elsewhere_and_belongs_to_the_sigmoid_alone() -> None:
+    objective = GlobalContrastive(GlobalContrastiveSpec(kind="sigmoid", initial_bias=-3.0))
+    assert objective.bias.item() == -3
+    with pytest.raises(ValueError, match=r"initial_bias is of kind = 'sigmoid'"):
+        GlobalContrastiveSpec(initial_bias=-3.0)
