@@ -260,7 +260,9 @@ def centred(words: Words) -> npt.NDArray[np.int32]:
     """Words modulo 2^w -> the integers in -2^(w-1)..2^(w-1) - 1 that they stand for."""
     if words.dtype == np.uint16:
         return words.view(np.int16).astype(np.int32)
-    return (words << np.uint32(8)).view(np.int32) >> np.int32(8)
+    steps = (words << np.uint32(8)).view(np.int32)
+    steps >>= np.int32(8)
+    return steps
 
 
 def mean_update(total: Words, clips: Vector, layout: Layout, profile: Profile, *, weight: float) -> Vector:
@@ -273,12 +275,15 @@ def mean_update(total: Words, clips: Vector, layout: Layout, profile: Profile, *
         profile: of the round.
         weight: sum of the sites' weights, > 0.
     """
-    mean = np.empty(len(total), dtype=np.float32)
+    mean, exact = np.empty(len(total), dtype=np.float32), np.empty(CHUNK, dtype=np.float64)
     start = 0
     for (_, tensor), clip in zip(layout.split(mean), clips, strict=True):
         scale = np.float64(clip) / (profile.levels * weight)
         for part in parts(len(tensor)):
-            tensor[part] = centred(total[start + part.start : start + part.stop]) * scale
+            steps = exact[: part.stop - part.start]
+            steps[:] = centred(total[start + part.start : start + part.stop])
+            steps *= scale
+            tensor[part] = steps
         start += len(tensor)
     return mean
 
