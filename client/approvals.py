@@ -65,7 +65,7 @@ class Approvals:
             ConfigurationError: there is no bundle, or it is dated in the future.
             IntegrityError: somebody else signed it, a file differs, or a member of its roster did not sign.
             PolicyError: it has expired, does not name this site, is older than the one approved before, or
-                its roster protects less.
+                its roster has run out or protects less.
         """
         offered = self.open(folder, now=now)
         self._require_for_here(offered.manifest)
@@ -76,7 +76,7 @@ class Approvals:
         if bundle.digest != offered.digest:
             raise IntegrityError(f"{folder} changed while it was read; nothing was approved")
         if bundle.manifest.roster is not None:
-            self.home.approve(bundle.project.roster)
+            self.home.approve(bundle.project.roster, now=now)
         return bundle, self._say(bundle.digest, "approve", now)
 
     def revoke(self, *, now: datetime) -> Statement:

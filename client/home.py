@@ -181,24 +181,25 @@ class Home:
         kit.require_signature(kit.operator, signer="the operator that it names")
         return kit
 
-    def approve(self, roster: Roster) -> None:
+    def approve(self, roster: Roster, *, now: datetime) -> None:
         """Keep `roster` as the one that this site's people approved.
 
         Raises:
             IntegrityError: a member did not sign it.
-            PolicyError: it protects less than the one approved before.
+            PolicyError: it has run out, or protects less than the one approved before.
         """
         roster.require_all_signatures()
+        roster.require_in_time(now)
         path = self.folder / ROSTER
         if path.exists():
             require_no_shrinking(read_roster(path), roster)
         roster.save(path)
 
-    def member(self, name: str, roster: Roster) -> Member:
+    def member(self, name: str, roster: Roster, *, now: datetime) -> Member:
         """This site as a member of `roster`, which must be the approved one.
 
         Raises:
-            PolicyError: this site's people approved another roster, or none.
+            PolicyError: this site's people approved another roster, or none, or it has run out.
         """
         path = self.folder / ROSTER
         if not path.exists() or read_roster(path).digest() != roster.digest():
@@ -207,6 +208,7 @@ class Home:
                 "`fedvlp-site roster approve`",
                 outward="roster not approved",
             )
+        roster.require_in_time(now)
         return Member(roster.place_of(name), self.identity(), roster.identities)
 
 

@@ -1,5 +1,6 @@
 """`fedvlp-site identity` and `fedvlp-site roster`: how a hospital joins a consortium and agrees to it."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -47,8 +48,11 @@ def sign(
 def approve(file: RosterFile, home: Home = HOME) -> None:
     """Take part under this roster from now on; it must be signed by every member and protect no less."""
     agreed = read_roster(file)
-    SiteHome(home.expanduser()).approve(agreed)
-    typer.echo(f"roster version {agreed.version} approved, digest {agreed.digest().hex()}")
+    SiteHome(home.expanduser()).approve(agreed, now=datetime.now(UTC))
+    typer.echo(
+        f"roster version {agreed.version} approved until {agreed.expires:%Y-%m-%d}, "
+        f"digest {agreed.digest().hex()}"
+    )
 
 
 def words_of(roster: Roster) -> list[str]:
@@ -57,6 +61,7 @@ def words_of(roster: Roster) -> list[str]:
         f"roster version {roster.version}, digest {roster.digest().hex()}",
         f"sums over at least {roster.min_sites} of {len(roster.members)} sites; weights up to "
         f"{roster.weight_cap}; packed {' or '.join(roster.profiles)}",
+        f"in force until {roster.expires:%Y-%m-%d %H:%M} UTC",
     ]
     for member in roster.members:
         signed = "signed" if member.name in roster.signatures else "not signed"

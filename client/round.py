@@ -127,7 +127,7 @@ def _secure_rounds(name: str, project: Project, node: NodeConfig) -> SecureRound
             outward="node configuration incomplete",
         )
     home = Home(Path(str(node["home"])))
-    member = home.member(name, project.roster)
+    member = home.member(name, project.roster, now=datetime.now(UTC))
     return SecureRounds(member, home.folder / ROUNDS, home.sealing(), threads=project.spec.train.threads)
 
 

@@ -1,11 +1,13 @@
 """The roster: who may take part, by name and Ed25519 identity, signed by every one of them.
 
 It is made once for a consortium and travels as one JSON file beside the project. Nobody can be added, removed
-or given another key without all signatures anew, and a site keeps to the roster that its own people approved.
+or given another key without all signatures anew, and a site keeps to the roster that its own people approved,
+until the day that it names.
 """
 
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -16,6 +18,7 @@ from common.errors import ConfigurationError, IntegrityError, PolicyError
 from common.files import write_whole
 from common.secagg.abort import AbortError
 from common.secagg.keys import Secret, identity_of, sign, verify
+from common.signed import Moment
 from common.spec.secure_aggregation import SMALLEST_COHORT
 from common.update import ProfileName
 
@@ -38,8 +41,10 @@ class Roster(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     version: PositiveInt
+    expires: Moment
+    """From then on nobody takes part under it."""
     members: Annotated[tuple[Member, ...], Field(min_length=SMALLEST_COHORT)]
     """In the order of names; a member's place is its number in every message."""
     min_sites: Annotated[int, Field(ge=SMALLEST_COHORT)]
@@ -84,6 +89,19 @@ class Roster(BaseModel):
             )
         return self.names.index(name)
 
+    def require_in_time(self, now: datetime) -> None:
+        """Refuse a roster that has run out.
+
+        Raises:
+            PolicyError: it has.
+        """
+        if now >= self.expires:
+            raise PolicyError(
+                f"roster version {self.version} ran out on {self.expires:%Y-%m-%d %H:%M} UTC; sign and "
+                "approve the next version",
+                outward="roster has run out",
+            )
+
     def digest(self) -> bytes:
         """SHA-256 of what is signed; signatures do not change it."""
         said = self.model_dump(mode="json", exclude={"signatures"})
@@ -124,6 +142,7 @@ class Roster(BaseModel):
 def make_roster(
     *,
     version: int,
+    expires: datetime,
     members: tuple[Member, ...],
     min_sites: int,
     weight_cap: int,
@@ -136,7 +155,12 @@ def make_roster(
     """
     try:
         return Roster(
-            version=version, members=members, min_sites=min_sites, weight_cap=weight_cap, profiles=profiles
+            version=version,
+            expires=expires,
+            members=members,
+            min_sites=min_sites,
+            weight_cap=weight_cap,
+            profiles=profiles,
         )
     except ValidationError as error:
         raise ConfigurationError(f"no such roster can be: {_complaint(error)}") from None
@@ -149,7 +173,14 @@ def read_roster(path: Path) -> Roster:
         ConfigurationError: there is none, or it is no roster.
     """
     try:
-        return Roster.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        if b'"format": 1,' in content:
+            raise ConfigurationError(
+                f"{path} is a roster of format 1, which never ran out; make, sign and approve one of "
+                "format 2",
+                outward="no valid roster at this site",
+            )
+        return Roster.model_validate_json(content)
     except (OSError, ValidationError) as error:
         what = _complaint(error) if isinstance(error, ValidationError) else error.strerror
         raise ConfigurationError(

@@ -1,5 +1,6 @@
 """`fedvlp-server`: what a consortium's operator runs."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +41,7 @@ def make_roster_file(
     weight_cap: Annotated[int, typer.Option(min=1, help="The most that one site counts in a mean.")],
     thin: Annotated[bool, typer.Option(help="Allow 2 bytes a parameter as well as 3.")] = False,
     version: Annotated[int, typer.Option(min=1, help="Higher than that of the roster before.")] = 1,
+    days: Annotated[int, typer.Option(min=1, max=3660, help="It runs out after so many days.")] = 365,
 ) -> None:
     """Write a roster for all members to sign; the operator has no say in it beyond that."""
     pairs = [text.partition("=") for text in member]
@@ -49,13 +51,17 @@ def make_roster_file(
         raise ConfigurationError("--member is NAME=KEY, where KEY has 64 hex digits") from None
     made = make_roster(
         version=version,
+        expires=datetime.now(UTC) + timedelta(days=days),
         members=members,
         min_sites=min_sites,
         weight_cap=weight_cap,
         profiles=("wide", "thin") if thin else ("wide",),
     )
     made.save(out)
-    typer.echo(f"roster version {version} of {len(members)} sites in {out}; send it round to be signed")
+    typer.echo(
+        f"roster version {version} of {len(members)} sites in {out}, in force until {made.expires:%Y-%m-%d}; "
+        "send it round to be signed"
+    )
     typer.echo(f"digest {made.digest().hex()}")
 
 

@@ -8,6 +8,7 @@ ray          Flower's own simulation, for many GPUs or machines
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from client.home import Home
@@ -25,6 +26,8 @@ from server.app import app as server_app
 from server.run import Engine, RunSettings, refuse_another_run
 from simulations.grid import Faults, InProcessGrid, NodeConfig, hub_context, log_to
 
+DAYS_OF_ROSTER = 365
+"""A run that is resumed later than that has to begin anew."""
 LOG = "run.log"
 """What hospitals would find in their logs; in a run's folder, made when there is something to say."""
 
@@ -106,10 +109,12 @@ class Federation:
         secure, federation = self.spec.secure_aggregation, self.spec.federation
         if secure.mode == "off":
             return None
+        now = datetime.now(UTC)
         keys = {name: self._home(name).identity(create=True) for name in sorted(self.sites)}
         members = [Member(name=name, identity=identity_of(key).hex()) for name, key in keys.items()]
         roster = make_roster(
             version=1,
+            expires=now + timedelta(days=DAYS_OF_ROSTER),
             members=tuple(members),
             min_sites=secure.min_sites,
             weight_cap=federation.weight_cap,
@@ -118,7 +123,7 @@ class Federation:
         for name, key in keys.items():
             roster = roster.signed_by(name, key)
         for name in keys:
-            self._home(name).approve(roster)
+            self._home(name).approve(roster, now=now)
         return roster
 
     def settings(self, *, engine: Engine, resume: bool) -> RunSettings:

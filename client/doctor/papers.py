@@ -31,7 +31,7 @@ def examine_papers(home: Home, *, now: datetime) -> tuple[list[Finding], Bundle 
         told = f"{kit.site} in {kit.consortium}, keys match, certificate holds for {left:.0f} days"
         fix = f"ask the operator for a new kit: `fedvlp-server renew {kit.site}`"
         findings.append(passed("kit", told) if left >= DAYS_OF_WARNING else warned("kit", told, fix))
-    findings += _roster(home)
+    findings += _roster(home, now)
     return findings, _bundle(home, findings, now)
 
 
@@ -57,7 +57,7 @@ def _require_copy(home: Home, kit: Kit) -> None:
         raise IntegrityError(f"{path} differs from the kit; take the kit again with `fedvlp-site join KIT`")
 
 
-def _roster(home: Home) -> list[Finding]:
+def _roster(home: Home, now: datetime) -> list[Finding]:
     findings: list[Finding] = []
     path = home.folder / ROSTER
     if not path.exists():
@@ -65,6 +65,7 @@ def _roster(home: Home) -> list[Finding]:
     with refusals("roster", findings):
         roster = read_roster(path)
         roster.require_all_signatures()
+        roster.require_in_time(now)
         place = roster.place_of(home.name)
         if roster.identities[place] != identity_of(home.identity()):
             findings.append(
@@ -76,8 +77,14 @@ def _roster(home: Home) -> list[Finding]:
                 )
             )
         else:
+            left = (roster.expires - now).total_seconds() / 86400
+            told = (
+                f"version {roster.version} of {len(roster.members)} sites, all signed, runs out in "
+                f"{left:.0f} days"
+            )
+            fix = "sign and approve the next version in time"
             findings.append(
-                passed("roster", f"version {roster.version} of {len(roster.members)} sites, all signed")
+                passed("roster", told) if left >= DAYS_OF_WARNING else warned("roster", told, fix)
             )
     return findings
 

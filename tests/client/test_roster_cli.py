@@ -1,6 +1,7 @@
 """Four hospitals form a consortium, each at its own terminal."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,9 @@ def test_hospitals_make_sign_and_approve_a_roster(say: Say, tmp_path: Path) -> N
     assert said.splitlines()[-1] == "all signatures are valid"
     for name in NAMES:
         assert say("fedvlp-site", "roster", "approve", file, "--home", tmp_path / name)[0] == 0
-        assert Home(tmp_path / name).member(name, read_roster(file)).place == NAMES.index(name)
+        assert Home(tmp_path / name).member(
+            name, read_roster(file), now=datetime.now(UTC)
+        ).place == NAMES.index(name)
 
 
 def test_a_site_signs_for_nobody_else(say: Say, tmp_path: Path) -> None:

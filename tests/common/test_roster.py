@@ -1,29 +1,17 @@
-import hashlib
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from roster_samples import EXPIRES, KEYS, NAMES, roster
 from tiny import tiny_spec
 
-from client.home import IDENTITY, ROSTER, Home
 from common.errors import ConfigurationError, IntegrityError, PolicyError
 from common.project import ROSTER as PROJECT_ROSTER
 from common.project import create_project, open_project
-from common.roster import Member, Roster, make_roster, read_roster
-from common.secagg.keys import Secret, identity_of
+from common.roster import Roster, read_roster
+from common.secagg.keys import identity_of
 from common.spec.run import Spec
-
-NAMES = ("east", "north", "west")
-KEYS = {name: Secret(hashlib.sha256(name.encode()).digest()) for name in (*NAMES, "zoo")}
-
-
-def roster(*, names: tuple[str, ...] = NAMES, signed: bool = True, **changes: Any) -> Roster:
-    members = tuple(Member(name=name, identity=identity_of(KEYS[name]).hex()) for name in names)
-    settings: dict[str, Any] = {"version": 1, "min_sites": 3, "weight_cap": 1024, "profiles": ("wide",)}
-    made = make_roster(members=members, **settings | changes)
-    for name in names if signed else ():
-        made = made.signed_by(name, KEYS[name])
-    return made
 
 
 def test_a_roster_survives_its_file_and_knows_places(tmp_path: Path) -> None:
@@ -42,12 +30,13 @@ def test_signatures_do_not_change_what_is_signed_and_anything_else_does() -> Non
     assert roster(signed=False).digest() == roster().digest()
     others = [
         roster(version=2),
+        roster(expires=EXPIRES + timedelta(days=1)),
         roster(weight_cap=1),
         roster(profiles=("wide", "thin")),
         roster(names=(*NAMES, "zoo")),
         roster(names=(*NAMES, "zoo"), min_sites=4),
     ]
-    assert len({other.digest() for other in (*others, roster())}) == 6
+    assert len({other.digest() for other in (*others, roster())}) == 7
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -83,7 +72,7 @@ def test_a_roster_that_protects_nobody_cannot_be_made(changes: dict[str, Any], w
         roster(signed=False, **changes)
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[", b'{"format": 2}'])
+@pytest.mark.parametrize("content", [b"", b"{}", b"[", b'{"format": 3}'])
 def test_what_is_no_roster_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "roster.json").write_bytes(content)
     with pytest.raises(ConfigurationError, match="is no roster") as caught:
@@ -92,53 +81,17 @@ def test_what_is_no_roster_is_refused_in_one_line(tmp_path: Path, content: bytes
     assert str(tmp_path) not in caught.value.outward
 
 
-# --- at a site ----------------------------------------------------------------------------------------------
+def test_a_roster_holds_until_the_moment_that_it_names() -> None:
+    roster().require_in_time(EXPIRES - timedelta(seconds=1))
+    with pytest.raises(PolicyError, match="ran out on 2030-01-01") as caught:
+        roster().require_in_time(EXPIRES)
+    assert caught.value.outward == "roster has run out"
 
 
-def test_an_identity_is_made_once_and_read_by_its_owner_only(tmp_path: Path) -> None:
-    home = Home(tmp_path / "home")
-    with pytest.raises(ConfigurationError, match="no identity"):
-        home.identity()
-    made = home.identity(create=True)
-    assert home.identity(create=True).expose() == home.identity().expose() == made.expose()
-    assert (home.folder / IDENTITY).stat().st_mode & 0o077 == 0
-
-
-def home_of(tmp_path: Path, name: str) -> Home:
-    home = Home(tmp_path / name)
-    home.folder.mkdir()
-    (home.folder / IDENTITY).write_bytes(KEYS[name].expose())
-    return home
-
-
-def test_a_site_is_a_member_of_the_roster_that_it_approved_and_of_no_other(tmp_path: Path) -> None:
-    home = home_of(tmp_path, "north")
-    with pytest.raises(PolicyError, match="not the one approved"):
-        home.member("north", roster())
-    home.approve(roster())
-    assert home.member("north", roster()).place == 1
-    for other in (roster(version=2), roster(names=(*NAMES, "zoo"))):
-        with pytest.raises(PolicyError, match="not the one approved"):
-            home.member("north", other)
-
-
-def test_a_roster_without_all_signatures_is_not_approved(tmp_path: Path) -> None:
-    home = home_of(tmp_path, "north")
-    with pytest.raises(IntegrityError, match="lacks a valid signature"):
-        home.approve(roster(signed=False))
-    assert not (home.folder / ROSTER).exists()
-
-
-def test_a_successor_may_not_be_older_or_allow_smaller_cohorts(tmp_path: Path) -> None:
-    home = home_of(tmp_path, "north")
-    four = (*NAMES, "zoo")
-    home.approve(roster(names=four, version=3, min_sites=4))
-    for worse in (roster(names=four, version=4, min_sites=3), roster(names=four, version=2, min_sites=4)):
-        with pytest.raises(PolicyError):
-            home.approve(worse)
-    assert home.member("north", roster(names=four, version=3, min_sites=4)).place == 1
-    home.approve(roster(names=four, version=3, min_sites=4))
-    home.approve(roster(names=four, version=4, min_sites=4))
+def test_a_roster_that_never_ran_out_has_to_be_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "roster.json").write_text('{\n  "format": 1,\n  "version": 1\n}')
+    with pytest.raises(ConfigurationError, match="of format 1, which never ran out"):
+        read_roster(tmp_path / "roster.json")
 
 
 # --- in a project -------------------------------------------------------------------------------------------

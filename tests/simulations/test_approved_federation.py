@@ -1,6 +1,7 @@
 """A run of a consortium, in one process: hospitals take part while they approve, and no longer."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,14 @@ def signed_roster(chest: Consortium, *, without: str = "") -> Roster:
     """All members of the consortium; `without` one signature."""
     keys = {name: home.identity() for name, home in chest.homes.items()}
     members = tuple(Member(name=name, identity=identity_of(key).hex()) for name, key in sorted(keys.items()))
-    roster = make_roster(version=1, members=members, min_sites=3, weight_cap=1024, profiles=("wide",))
+    roster = make_roster(
+        version=1,
+        expires=chest.founded + timedelta(days=30),
+        members=members,
+        min_sites=3,
+        weight_cap=1024,
+        profiles=("wide",),
+    )
     for name, key in keys.items():
         roster = roster if name == without else roster.signed_by(name, key)
     return roster
