@@ -35,12 +35,11 @@ def answered(message: Message, context: Context, answer: Callable[[], RecordDict
         with withhold_details():
             content = answer()
             _permit(message, context.node_config, content)
+            size, digest = (0, None) if audit is None else fingerprint(content)
     except FederationError as error:
         _note(audit, origin, event="REFUSED", reason=str(error))
         raise
-    if audit is not None:
-        size, digest = fingerprint(content)
-        _note(audit, origin, event="ANSWERED", size=size, sha256=digest)
+    _note(audit, origin, event="ANSWERED", size=size, sha256=digest)
     return Message(content, reply_to=message)
 
 
