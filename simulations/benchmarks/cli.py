@@ -78,6 +78,7 @@ def hub_memory_command(
         list[int] | None, typer.Option(min=1, help="Sites of one hub; repeat.  [default: 4 and 16]")
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of each run.")] = 2,
+    secure: Annotated[bool, typer.Option(help="With secure aggregation.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure the hub's peak memory with few and with many sites.
@@ -86,7 +87,13 @@ def hub_memory_command(
     """
     from simulations.benchmarks.hub_memory import measure_hub
 
-    memory = measure_hub(parameters=parameters, site_counts=sites or [4, 16], rounds=rounds, on_stage=say)
+    memory = measure_hub(
+        parameters=parameters,
+        site_counts=sites or [4, 16],
+        rounds=rounds,
+        secure=secure,
+        on_stage=say,
+    )
     tell(memory.to_json(), hub_table(memory), as_json=as_json)
 
 

@@ -9,22 +9,23 @@ import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
-
 from common.errors import ConfigurationError
-from common.messages import Answer
 from common.project import Project, create_project
+from common.roster import Roster, make_roster
 from common.spec.run import Spec, parse_spec
-from common.update import MAX_SITES, pack, sum_names
+from common.spec.secure_aggregation import SMALLEST_COHORT
+from common.update import MAX_SITES
 from simulations.benchmarks.fresh import run_fresh
-from simulations.benchmarks.hub_process import write_answer
+from simulations.benchmarks.made_answer import made_answer, write_answer
+from simulations.benchmarks.secure_sites import roster_member, signing_key
 
 BLOCKS = 16
 """Transformer blocks of both towers together; most of the parameters are theirs, 12 width^2 each."""
 HEADS = 4
-SMALLEST_STEP, LARGEST_STEP = -50, 51
+SECURE = {"mode": "sa1", "min_sites": SMALLEST_COHORT, "rare_rows": "frozen"}
 PROGRAM = "from simulations.benchmarks.hub_process import main; main()"
 
 
@@ -84,6 +85,7 @@ def measure_hub(
     parameters: int,
     site_counts: Sequence[int] = (4, 16),
     rounds: int = 2,
+    secure: bool = False,
     on_stage: Callable[[str], None] = lambda _: None,
 ) -> HubMemory:
     """Run a hub for each number of sites.
@@ -92,28 +94,32 @@ def measure_hub(
         parameters: about how many the model should have.
         site_counts: sites of each hub.
         rounds: of each run; from the second on, the round before could still be held.
+        secure: with secure aggregation, for which a federation needs three sites.
         on_stage: told what is about to run.
 
     Raises:
         ConfigurationError: a federation cannot have so many sites.
         WithheldError: a run failed.
     """
-    if not all(1 <= sites <= MAX_SITES for sites in site_counts):
-        raise ConfigurationError(f"--sites must lie between 1 and {MAX_SITES}")
+    fewest = SMALLEST_COHORT if secure else 1
+    if not all(fewest <= sites <= MAX_SITES for sites in site_counts):
+        raise ConfigurationError(f"--sites must lie between {fewest} and {MAX_SITES}")
     with tempfile.TemporaryDirectory(prefix="fedvlp-bench-") as name:
         folder, hubs, found = Path(name), [], 0
         for sites in site_counts:
             on_stage(f"hub with {sites} sites, {rounds} rounds")
-            spec = hub_spec(parameters, sites=sites, rounds=rounds)
+            spec = hub_spec(parameters, sites=sites, rounds=rounds, secure=secure)
             names = [f"site-{number:03d}" for number in range(1, sites + 1)]
-            project = create_project(folder / f"project-{sites}", spec, sites=names, bank=None)
+            roster = _roster(spec, names) if secure else None
+            project = create_project(folder / f"project-{sites}", spec, sites=names, bank=None, roster=roster)
             if not found:
-                found = _prepare_answer(folder / "answer", project)
+                found = project.layout.num_coordinates
+                write_answer(folder / "answer", made_answer(project))
             hubs.append(_measure(folder, project))
     return HubMemory(parameters=found, rounds=rounds, hubs=tuple(hubs))
 
 
-def hub_spec(parameters: int, *, sites: int, rounds: int) -> Spec:
+def hub_spec(parameters: int, *, sites: int, rounds: int, secure: bool = False) -> Spec:
     """A spec whose model has about `parameters` parameters; nobody trains it."""
     width = max(HEADS * 2, HEADS * round(math.sqrt(parameters / (12 * BLOCKS)) / HEADS))
     return parse_spec(
@@ -127,27 +133,28 @@ def hub_spec(parameters: int, *, sites: int, rounds: int) -> Spec:
             },
             "objectives": {"global_contrastive": {}},
             "data": {"batch_size": 2, "anchor_pairs": 0, "images": {"burned_in": "keep"}},
-            "train": {"local_steps": 1},
+            "train": {"local_steps": 1, "vocabulary_rows": "frozen" if secure else "trained"},
             "federation": {"rounds": rounds, "min_sites": sites},
             "privacy": {"mode": "none"},
-            "secure_aggregation": {"mode": "off"},
+            "secure_aggregation": SECURE if secure else {"mode": "off"},
             "evaluation": {"retrieval": False, "bootstrap_draws": 100},
         },
         where="hub memory benchmark",
     )
 
 
-def _prepare_answer(folder: Path, project: Project) -> int:
-    """Write the answer that every site gives; returns the coordinates it has."""
-    coordinates = project.layout.num_coordinates
-    steps = np.random.default_rng(0).integers(SMALLEST_STEP, LARGEST_STEP, coordinates, dtype=np.int16)
-    names = sum_names(project.spec.objectives.names)
-    sums = np.zeros(len(names), dtype=np.uint64)
-    sums[names.index("weight")] = project.spec.federation.weight_cap
-    write_answer(
-        folder, Answer(round=0, project="", model="", planes=pack(steps, project.profile), sums=sums)
+def _roster(spec: Spec, names: Sequence[str]) -> Roster:
+    roster = make_roster(
+        version=1,
+        expires=datetime.now(UTC) + timedelta(days=1),
+        members=tuple(roster_member(name) for name in names),
+        min_sites=SMALLEST_COHORT,
+        weight_cap=spec.federation.weight_cap,
+        profiles=(spec.federation.profile,),
     )
-    return coordinates
+    for name in names:
+        roster = roster.signed_by(name, signing_key(name))
+    return roster
 
 
 def _measure(folder: Path, project: Project) -> HubPeak:

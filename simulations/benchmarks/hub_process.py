@@ -11,36 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
-from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.run import Run
 
-from common.messages import Answer
+from common.messages import INPUT, Step
 from common.project import open_project
 from server.app import app as server_app
 from server.run import RunSettings
 from simulations.benchmarks.fresh import peak_bytes
+from simulations.benchmarks.made_answer import read_arrays
+from simulations.benchmarks.secure_sites import Asked, SecureSites
 from simulations.grid import FIRST_NODE, RUN_ID, be_the_hub, hub_context
-
-ROOTS = "roots.json"
-"""Names the object ids of an answer's arrays: record -> array -> id."""
-
-
-def write_answer(folder: Path, answer: Answer) -> None:
-    """Keep the arrays of `answer` as Flower's objects: a file for each, named by its id."""
-    folder.mkdir(parents=True, exist_ok=True)
-    roots: dict[str, dict[str, str]] = {}
-    for name, record in answer.to_records().items():
-        if not isinstance(record, ArrayRecord):
-            continue
-        roots[name] = {key: array.object_id for key, array in record.items()}
-        for array in record.values():
-            for identity, thing in get_all_nested_objects(array).items():
-                (folder / identity).write_bytes(thing.deflate())
-    (folder / ROOTS).write_text(json.dumps(roots))
 
 
 @dataclass(frozen=True)
@@ -74,7 +57,7 @@ class AnsweringGrid(Grid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """The replies, each once."""
-        return [self._reply(self._waiting.pop(identity)) for identity in message_ids]
+        return [self._reply(identity) for identity in message_ids]
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
@@ -109,35 +92,55 @@ class AnsweringGrid(Grid):
         bare = Message(RecordDict(), metadata.dst_node_id, metadata.message_type, group_id=metadata.group_id)
         bare.metadata.__dict__["_message_id"] = identity
         said = message.content["round"]
-        self._waiting[identity] = _Asked(
-            bare, {"round": int(str(said["round"])), **{key: str(said[key]) for key in ("project", "model")}}
-        )
+        digests = {key: str(said[key]) for key in ("project", "model") if key in said}
+        self._waiting[identity] = _Asked(bare, {"round": int(str(said["round"])), **digests})
         return identity
 
-    def _reply(self, asked: _Asked) -> Message:
-        roots = json.loads((self._folder / ROOTS).read_text())
-        contents = {path.name: path.read_bytes() for path in self._folder.iterdir() if path.name != ROOTS}
-        records = RecordDict({"round": ConfigRecord({**asked.said})})
-        for name, arrays in roots.items():
-            records[name] = ArrayRecord({key: _array(root, contents) for key, root in arrays.items()})
+    def _reply(self, identity: str) -> Message:
+        asked = self._waiting.pop(identity)
+        records = RecordDict({"round": ConfigRecord({**asked.said}), **read_arrays(self._folder)})
         return Message(records, reply_to=asked.bare)
 
 
-def _array(root: str, contents: dict[str, bytes]) -> Array:
-    array = inflate_object_from_contents(root, contents)
-    assert isinstance(array, Array)
-    return array
+class SecureGrid(AnsweringGrid):
+    """The same under secure aggregation: the sites are in a process of their own and take every step."""
+
+    def __init__(self, names: tuple[str, ...], sites: SecureSites) -> None:
+        super().__init__(names, Path())
+        self._sites = sites
+        self._asked: dict[str, Asked] = {}
+
+    def _push(self, message: Message) -> str:
+        asked = Asked.of(message, message.metadata.dst_node_id - FIRST_NODE)
+        identity = super()._push(message)
+        self._asked[identity] = asked
+        return identity
+
+    def _reply(self, identity: str) -> Message:
+        asked, bare = self._asked.pop(identity), self._waiting.pop(identity).bare
+        body = self._sites.ask(asked)
+        records = Step(asked.round, asked.attempt, body).to_records()
+        if asked.kind == INPUT:
+            records.update(read_arrays(self._sites.masked_in(asked.site)))
+        return Message(records, reply_to=bare)
 
 
 def main() -> None:
     """PROJECT ANSWER OUT RESULT: run the whole federation, and write base and peak in bytes to RESULT."""
     project_folder, answer, out, result = map(Path, sys.argv[1:])
-    sites = open_project(project_folder).manifest.sites
+    project = open_project(project_folder)
+    sites, secure = project.manifest.sites, project.spec.secure_aggregation.mode == "sa1"
+    del project
     be_the_hub()
     settings = RunSettings(
         project=project_folder, out=out, evaluation_stores={}, resume=False, engine="deployment"
     )
     context = hub_context(settings.to_config())
-    base = psutil.Process().memory_info().rss
-    server_app(AnsweringGrid(sites, answer), context)
+    if secure:
+        with SecureSites(project_folder, answer) as others:
+            base = psutil.Process().memory_info().rss
+            server_app(SecureGrid(sites, others), context)
+    else:
+        base = psutil.Process().memory_info().rss
+        server_app(AnsweringGrid(sites, answer), context)
     result.write_text(json.dumps({"base": base, "peak": peak_bytes()}))

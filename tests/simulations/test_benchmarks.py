@@ -27,7 +27,8 @@ from simulations.benchmarks.cli import bench, engine_table, hub_table, secagg_ta
 from simulations.benchmarks.engine import EngineTimes, time_engines
 from simulations.benchmarks.fresh import peak_bytes, run_fresh
 from simulations.benchmarks.hub_memory import HubMemory, HubPeak, hub_spec, measure_hub
-from simulations.benchmarks.hub_process import AnsweringGrid, write_answer
+from simulations.benchmarks.hub_process import AnsweringGrid
+from simulations.benchmarks.made_answer import write_answer
 from simulations.benchmarks.secagg import measure_secure_aggregation
 from simulations.benchmarks.small_federation import small_stores
 from simulations.grid import be_the_hub
@@ -199,11 +200,12 @@ def test_both_engines_run_to_the_end_and_end_in_the_same_bits() -> None:
 
 
 @pytest.mark.slow
-def test_hub_memory_runs_to_the_end_for_each_number_of_sites() -> None:
-    words = ["hub-memory", "--parameters", "100000", "--sites", "2", "--sites", "5", "--json"]
+@pytest.mark.parametrize("secure", ["--no-secure", "--secure"])
+def test_hub_memory_runs_to_the_end_for_each_number_of_sites(secure: str) -> None:
+    words = ["hub-memory", "--parameters", "100000", "--sites", "3", "--sites", "5", "--json", secure]
     done = CliRunner().invoke(bench, words, catch_exceptions=False)
     said = json.loads(done.stdout)
-    assert said["sites"] == [2, 5]
+    assert said["sites"] == [3, 5]
     assert said["parameters"] == pytest.approx(100_000, rel=0.4)
     assert all(peak >= base > 0 for peak, base in zip(said["peak_bytes"], said["base_bytes"], strict=True))
     assert said["growth"] == pytest.approx(said["peak_bytes"][1] / said["peak_bytes"][0])
