@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format lint types imports fast-tests slow-tests slow-tests-of-one-process deployment-tests bundle \
-	lock wheelhouse clean
+	lock wheelhouse images test-containers clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,7 +45,8 @@ help:
 	@echo "make demo      phantom hospitals, a federated run, its comparison: demo/report.html"
 	@echo "make test      every test, real deployments included"
 	@echo "make check     format, lint, types, imports, fast tests, the Flower bundle"
-	@echo "make wheelhouse  what deploy/Containerfile installs: every pinned wheel, and FedVLP's own"
+	@echo "make wheelhouse what deploy/Containerfile installs: every pinned wheel, and FedVLP's own"
+	@echo "make images    localhost/fedvlp-server and localhost/fedvlp-site, with podman"
 	@echo "make lock      the lock files anew, from the ranges of pyproject.toml"
 	@echo "make clean     remove $(VENV), caches and demo/"
 
@@ -131,6 +132,22 @@ wheelhouse: $(INSTALLED_DEV)
 	$(call step,wheelhouse, \
 		rm -rf wheelhouse && $(PIP) download -q --no-deps -r requirements.lock -d wheelhouse && \
 		$(PIP) wheel -q --no-deps --no-build-isolation -w wheelhouse .)
+
+# A site without a registry has another base: make images IMAGE_BASE=localhost/debian-python:12
+ENGINE ?= podman
+ENGINE_OPTIONS ?=
+IMAGE_BASE ?= docker.io/library/python:3.11-slim-bookworm
+
+images: wheelhouse
+	$(call step,images, \
+		for target in server site; do \
+			$(ENGINE) build $(ENGINE_OPTIONS) --build-arg BASE=$(IMAGE_BASE) -f deploy/Containerfile \
+				--target $$target -t localhost/fedvlp-$$target . || exit; \
+		done)
+
+# As root, with podman and nginx: containers in networks of their own.
+test-containers: images
+	$(call step,containers,$(BIN)/pytest -q -rs tests/server/test_deployment_containers.py)
 
 # --- the lock files -------------------------------------------------------------------------------------------
 
