@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +21,7 @@ from client.gate.tasks import CLIENT_APP, CRASHED, INVALID_FAB, RAISED, Task, Ta
 from client.gate.warm import AppEndedError, Limits, WarmApp
 from client.gate.wire import Failure, Question
 from client.outward import scrubbed
-from common.errors import FederationError
+from common.errors import ConfigurationError, FederationError
 from common.messages import HELLO
 from common.project import Project, open_project
 
@@ -44,7 +45,12 @@ class Gate:
         """
         self._settings = settings
         self._rule: Rule = settings.parsed_rule
-        self._secret = settings.secret.read_bytes()
+        try:
+            self._secret = settings.secret.read_bytes()
+        except OSError as error:
+            raise ConfigurationError(
+                f"{settings.secret}: {error.strerror}; the SuperNode's secret file is needed"
+            ) from None
         self._warm: WarmApp | None = None
         self._app: App | None = None
         self._egress: Egress | None = None
@@ -107,7 +113,7 @@ class Gate:
                 is_client_app=task.kind == CLIENT_APP,
                 now=datetime.now(UTC),
             )
-            warm = self._warm_up(app)
+            warm = self._warm_up(app, still_wanted=task.wanted)
         except FederationError as error:
             log.error("refused %s: %s", kind, error)
             self._rest()
@@ -164,7 +170,7 @@ class Gate:
             words = error.outward
         task.refuse(code, words)
 
-    def _warm_up(self, app: App) -> WarmApp:
+    def _warm_up(self, app: App, *, still_wanted: Callable[[], bool] = lambda: True) -> WarmApp:
         """The warm process of `app`; another than before is started anew.
 
         Raises:
@@ -174,11 +180,11 @@ class Gate:
             return self._warm
         self._cool()
         project = None if app.project is None else open_project(app.project)
-        self._egress = None if project is None else self._guard(project)
         limits = self._limits(project)
         self._warm = WarmApp(app.content(), limits, environment=os.environ)
         try:
-            seclusion = self._warm.wait()
+            self._egress = None if project is None else self._guard(project)  # while the other one imports
+            seclusion = self._warm.wait(still_wanted=still_wanted)
         except FederationError:
             self._cool()
             raise
@@ -188,7 +194,9 @@ class Gate:
 
     def _guard(self, project: Project) -> Egress:
         node = self._settings.node
-        return Egress(str(node["site"]), project, Path(str(node["ledger"])) if node.get("ledger") else None)
+        ledger = Path(str(node["ledger"])) if node.get("ledger") else None
+        log.info("an update has %d coordinates", project.layout.num_coordinates)
+        return Egress(str(node["site"]), project, ledger)
 
     def _limits(self, project: Project | None) -> Limits:
         gib = self._settings.memory_gib

@@ -90,17 +90,28 @@ class WarmApp:
     def __exit__(self, *_: object) -> None:
         self.end()
 
-    def wait(self) -> Seclusion:
+    def wait(self, *, still_wanted: Callable[[], bool] = lambda: True) -> Seclusion:
         """Wait until it is ready; returns how it is kept off the network.
+
+        Args:
+            still_wanted: called every `HEARTBEAT_SECONDS`, for the SuperNode's patience with a task.
 
         Raises:
             PeerError: the app cannot be imported.
         """
-        self._control.settimeout(START_SECONDS)
-        said = b""
-        with contextlib.suppress(OSError):
-            while not said.endswith(b"\n") and (piece := self._control.recv(4096)):
-                said += piece
+        deadline, said = time.monotonic() + START_SECONDS, b""
+        self._control.settimeout(HEARTBEAT_SECONDS)
+        while not said.endswith(b"\n") and time.monotonic() < deadline:
+            try:
+                piece = self._control.recv(4096)
+            except TimeoutError:
+                still_wanted()
+                continue
+            except OSError:
+                break
+            if not piece:
+                break
+            said += piece
         if not said.endswith(b"\n"):
             raise PeerError(
                 "the approved app cannot be imported here; see the lines above, and whether the packages are "

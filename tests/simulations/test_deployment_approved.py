@@ -6,7 +6,9 @@ import pytest
 from consortium_samples import Consortium, found
 from tiny import SITES, tiny_spec
 
+from client.audit import AUDIT, Audit
 from common.bundle_folder import Bundle
+from common.errors import PeerError
 from common.project import create_project
 from common.store import Store
 from server.flower_app import app_folder, build_app
@@ -83,3 +85,26 @@ def test_hospitals_take_part_while_they_approve_and_no_longer(
     )
     run_federation(federation, engine="inprocess", workers=1)
     assert read_run(whole).weights_sha256 == read_run(tmp_path / "here").weights_sha256
+
+
+def test_a_hub_that_ships_other_code_gets_nothing_from_anybody(
+    tmp_path: Path, chest: Consortium, bundle: Bundle, stores: dict[str, Store], bank: Store
+) -> None:
+    """One comment more than was approved: every gate refuses, and nothing of it runs."""
+    for site in SITES:
+        chest.approvals(site).approve(bundle.project.folder, now=chest.founded)
+    app = app_folder(tmp_path / "deployed")
+    with (app / "client" / "app.py").open("a") as source:
+        source.write("# harmless\n")
+    nodes = {site: chest.node(site, stores, bank) for site in SITES}
+    settings = RunSettings(
+        bundle.project.folder, tmp_path / "other", {}, False, "deployment", hub=chest.hub.folder
+    )
+    with (
+        LoopbackDeployment(tmp_path / "deployment", app=app, sites=nodes, consortium=chest.hub) as deployment,
+        pytest.raises(PeerError, match=r"0 usable answers.*code not approved at this site"),
+    ):
+        deployment.run(settings.to_config(), timeout_seconds=PATIENCE_SECONDS)
+    for site in SITES:
+        events = {line.event for line in Audit(chest.homes[site].folder / AUDIT).read().lines}
+        assert events == {"LEFT", "REFUSED"}  # who it is, and no more
