@@ -56,6 +56,7 @@ FIXED = frozenset(
         "project revoked at this site",
         "public bank differs from the project's",
         "reply refused by the egress guard of this site",
+        "roster has run out",
         "roster not approved",
         "roster not signed by every member",
         "round out of range",
