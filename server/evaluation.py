@@ -109,8 +109,13 @@ class Evaluator:
     def answers(self, weights: Weights) -> list[ZeroShotTask]:
         """How every labelled row answers each task, for whoever compares models row by row."""
         self._load(weights)
+        return self.answers_of(self._model)
+
+    def answers_of(self, model: Listener) -> list[ZeroShotTask]:
+        """The same of any model that reads the project's word pieces."""
+        model.eval()
         with _all_cores():
-            return [task.labelled() for task in self._tasks(self._model, self._embed_images(self._model))]
+            return [task.labelled() for task in self._tasks(model, self._embed_images(model))]
 
     def judge(self, weights: Weights) -> FinalScores:
         """Everything the spec asks for, with intervals over patients; nothing where no store was given."""

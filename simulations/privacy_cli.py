@@ -1,12 +1,16 @@
 """`fedvlp-sim privacy`: what a promise costs."""
 
 import json
+import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from simulations.sites import parse_sites
 
 privacy = typer.Typer(
     no_args_is_help=True,
@@ -87,3 +91,34 @@ def plan_command(
     print("\n".join(curve(plans)))
     best = min(plans, key=lambda each: each.noise_per_unit)
     print(f"\nthe quietest of these, for a spec:\n\n{best.to_spec('SITE')}")
+
+
+@privacy.command("study")
+def study_command(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="The ways to train, and the epsilons.")],
+    site: Annotated[
+        list[str], typer.Option(metavar="NAME=STORE", help="A hospital and its store; repeat for each.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for everything that is written.")],
+    bank: Annotated[Path, typer.Option(metavar="STORE", help="The public bank, which all start from.")],
+) -> None:
+    """What privacy costs in what is learned: zero-shot AUROC against epsilon, from a public start.
+
+    Writes privacy.md, privacy.csv and privacy.svg to --out; goes on where it was stopped.
+    """
+    from simulations.ablation.plan import read_plan_of
+    from simulations.privacy_study.pages import judge_study, write_pages
+    from simulations.privacy_study.plan import StudyPlan
+    from simulations.privacy_study.running import run_study
+
+    read, specs = read_plan_of(StudyPlan, plan)
+    answers = run_study(
+        read,
+        specs,
+        sites=parse_sites(site),
+        bank=bank,
+        out=out,
+        on_done=lambda name: print(f"study: {name}", file=sys.stderr, flush=True),
+    )
+    write_pages(out, read, judge_study(read, answers))
+    print((out / "privacy.md").read_text())

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import Field, NonNegativeInt, ValidationError, model_validator
 
@@ -46,7 +46,15 @@ class AblationPlan(Section):
         return self
 
 
+Plan = TypeVar("Plan", bound=AblationPlan)
+
+
 def read_plan(path: Path) -> tuple[AblationPlan, Mapping[str, Spec]]:
+    """An ablation's plan and the spec of every variant; see `read_plan_of`."""
+    return read_plan_of(AblationPlan, path)
+
+
+def read_plan_of(kind: type[Plan], path: Path) -> tuple[Plan, Mapping[str, Spec]]:
     """Parse the plan `path` and make the spec of every variant, with the seed of its base.
 
     Raises:
@@ -54,7 +62,7 @@ def read_plan(path: Path) -> tuple[AblationPlan, Mapping[str, Spec]]:
             variant takes out what is not there or asks for what cannot be.
     """
     try:
-        plan = AblationPlan.model_validate(read_settings(path))
+        plan = kind.model_validate(read_settings(path))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         key = ".".join(str(part) for part in first["loc"])

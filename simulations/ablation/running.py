@@ -8,22 +8,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from common.errors import InputRefusedError, IntegrityError
+from common.errors import IntegrityError
 from common.evaluation.zero_shot import ZeroShotTask
-from common.files import whole_path
 from common.project import open_project
 from common.spec.run import Spec
 from server.checkpoint import load_last_checkpoint
 from server.evaluation import Evaluator
 from server.report.records import RunRecord, read_run
+from simulations.ablation.answers import ANSWERS_FILE, read_answers, write_answers
 from simulations.ablation.plan import AblationPlan
 from simulations.federation import Federation, run_federation
-
-ANSWERS_FILE = "answers.parquet"
 
 
 @dataclass(frozen=True)
@@ -86,38 +80,11 @@ def _write_answers(federation: Federation) -> None:
     state = load_last_checkpoint(settings.checkpoints, project)
     assert state is not None, "a run that ended has a checkpoint"
     judged = Evaluator(project, settings.evaluation_stores).answers(project.layout.unflatten(state.weights))
-    tasks = [task for task in judged if task.positives and task.negatives]
-    if not tasks:
-        raise InputRefusedError(
-            "no question has held-out images of both answers: add [[evaluation.zero_shot]] to the spec, "
-            "and labels to the stores with fedvlp-site label"
-        )
-    table = pa.table(
-        {
-            "task": [task.name for task in tasks for _ in task.scores],
-            "patient": np.concatenate([task.patients for task in tasks]).astype(str),
-            "score": np.concatenate([task.scores for task in tasks]),
-            "truth": np.concatenate([task.truth for task in tasks]),
-        }
-    )
-    with whole_path(federation.out / ANSWERS_FILE) as path:
-        pq.write_table(table, path)
+    write_answers(federation.out / ANSWERS_FILE, judged)
 
 
 def _read(federation: Federation, variant: str) -> Outcome:
     run = read_run(federation.out)
     if run.spec_digest != federation.spec.digest():
         raise IntegrityError(f"{federation.out} holds a run of another spec; name another --out")
-    table = pq.read_table(federation.out / ANSWERS_FILE)
-    name, patient, score, truth = (
-        table.column(key).to_numpy() for key in ("task", "patient", "score", "truth")
-    )
-    return Outcome(
-        variant,
-        run.seed,
-        run,
-        tuple(
-            ZeroShotTask(task, score[name == task], truth[name == task], patient[name == task].astype(object))
-            for task in dict.fromkeys(name.tolist())
-        ),
-    )
+    return Outcome(variant, run.seed, run, read_answers(federation.out / ANSWERS_FILE))

@@ -69,8 +69,8 @@ def judge_ablation(plan: AblationPlan, outcomes: Sequence[Outcome]) -> list[Vari
         VariantVerdict(
             name=name,
             about=plan.variants[name].about,
-            mean_auroc=_estimate(float(np.mean(values[name])), draws[name]),
-            difference=_estimate(
+            mean_auroc=estimate_from(float(np.mean(values[name])), draws[name]),
+            difference=estimate_from(
                 float(np.mean(values[name]) - np.mean(values[reference])), draws[name] - draws[reference]
             ),
             tasks={
@@ -126,7 +126,8 @@ class Resampling:
         return drawn
 
 
-def _estimate(value: float, draws: npt.NDArray[np.float64]) -> Estimate:
+def estimate_from(value: float, draws: npt.NDArray[np.float64]) -> Estimate:
+    """`value` with the 95 % interval of the draws in which it is defined."""
     defined = draws[~np.isnan(draws)]
     if not len(defined):
         return Estimate(value)

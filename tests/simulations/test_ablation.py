@@ -13,9 +13,10 @@ from tiny import SITES, settings, tiny_store
 from common.errors import ConfigurationError, InputRefusedError, IntegrityError
 from common.evaluation.zero_shot import ZeroShotTask
 from common.spec.run import read_spec
+from simulations.ablation.answers import ANSWERS_FILE
 from simulations.ablation.pages import write_pages
 from simulations.ablation.plan import laid_over, read_plan, taken_out
-from simulations.ablation.running import ANSWERS_FILE, run_ablation
+from simulations.ablation.running import run_ablation
 from simulations.ablation.verdict import Resampling, judge_ablation
 from simulations.cli import main
 from simulations.demo import EXPERIMENTS
