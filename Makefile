@@ -147,7 +147,7 @@ images: wheelhouse
 
 # As root, with podman and nginx: containers in networks of their own.
 test-containers: images
-	$(call step,containers,$(BIN)/pytest -q -rs tests/server/test_deployment_containers.py)
+	$(call step,containers,FEDVLP_TEST_CONTAINERS=1 $(BIN)/pytest -q -rs tests/server/test_deployment_containers.py)
 
 # --- the lock files -------------------------------------------------------------------------------------------
 
