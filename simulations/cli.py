@@ -211,7 +211,7 @@ def _prepare_workers(workers: int | None) -> None:
 
 
 def _tell(out: Path, *, as_json: bool) -> None:
-    from server.report.records import RUN_FILE, read_run
+    from server.report.records import ROUNDS_FILE, RUN_FILE, read_run
     from server.report.table import comparison_table
 
     if as_json:
@@ -223,6 +223,12 @@ def _tell(out: Path, *, as_json: bool) -> None:
         f"{run.rounds} rounds, {len(run.sites)} sites, {run.seconds.total:.0f} s, "
         f"{run.bytes.up / 1e6:.1f} MB up; overhead {100 * run.overhead_share:.1f} % of training"
     )
+    for site in run.sites:
+        if site.rounds_completed < run.rounds:
+            print(
+                f"{site.name} took part in {site.rounds_completed} of {run.rounds} rounds: "
+                f"{out / ROUNDS_FILE} says why"
+            )
     print(f"report: {out / 'report.html'}")
 
 

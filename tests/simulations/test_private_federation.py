@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import tomli_w
 from privacy_samples import private_spec
 from tiny import SITES
 
@@ -16,6 +17,7 @@ from common.spec.privacy import LocalPrivacySpec
 from common.store import Store
 from server.report.page import write_report
 from server.report.records import read_run
+from simulations.cli import main
 from simulations.federation import Federation, run_federation
 from simulations.grid import Faults
 
@@ -51,6 +53,25 @@ def test_a_private_run_states_what_each_site_spent_and_what_that_means(federatio
     write_report(federation.out)
     page = (federation.out / "report.html").read_text()
     assert "add or remove one patient" in page
+
+
+def test_a_run_says_which_hospital_refused_to_take_part(
+    federation: Federation, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """East has six patients, and the operator wrote seven: nothing is spent, and the others train."""
+    tables = federation.spec.model_dump(mode="json", exclude_none=True)
+    tables["privacy"]["patients"]["east"] = 7
+    spec = federation.out.parent / "spec.toml"
+    spec.write_text(tomli_w.dumps(tables))
+    sites = [word for name, store in federation.sites.items() for word in ("--site", f"{name}={store}")]
+    command = ["run", str(spec), *sites, "--bank", str(federation.bank), "--out", str(federation.out)]
+    monkeypatch.setattr("sys.argv", ["fedvlp-sim", *command, "--workers", "1"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    said = capsys.readouterr().out
+    assert "east took part in 0 of 3 rounds" in said
+    assert "west took part" not in said
+    assert ledger_of(federation, "east").read().spent() == []
 
 
 def test_a_round_that_is_repeated_after_a_stop_is_charged_again(federation: Federation) -> None:
