@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from common.errors import PolicyError
-from simulations.attacks.privacy import audit, canaries, sensitivity
+from simulations.attacks.privacy import audit, canaries, final_model, sensitivity
 from simulations.attacks.privacy.audit import verdict, write_page
 from simulations.attacks.privacy.finding import Finding
 from simulations.cli import cli
@@ -54,6 +54,22 @@ def test_a_proof_by_canaries_is_the_textbook_bound() -> None:
     assert canaries.gaussian_epsilon(0.0) == 0
     chance = np.random.default_rng(0)
     assert canaries.proven_epsilon(chance.normal(size=500), chance.normal(size=500)) == 0
+
+
+def test_who_took_part_is_told_from_a_model_without_noise_and_from_no_private_one() -> None:
+    findings = list(final_model.attack_final_model(canaries=400, steps=audit.STEPS, epsilon=1.0))
+    assert [finding.name for finding in findings if not finding.as_expected] == []
+    assert [finding.kind for finding in findings] == ["check", "control"] * 2
+
+
+def test_a_proof_by_counting_stays_below_the_truth() -> None:
+    member = np.arange(4000) % 2 == 0
+    chance = np.random.default_rng(0)
+    assert final_model.proven_epsilon(chance.normal(size=4000), member) == 0
+    found = final_model.proven_epsilon(chance.normal(size=4000) + member, member)
+    assert 0.5 < found < canaries.gaussian_epsilon(1.0)
+    apart = final_model.proven_epsilon(member[:400].astype(float), member[:400])
+    assert apart == pytest.approx(2.43, abs=0.02)  # of 100 members and 100 others none is mistaken
 
 
 # --- the command -------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from pathlib import Path
 from common.files import write_whole
 from common.page import style, template
 from simulations.attacks.privacy.canaries import attack_with_canaries
+from simulations.attacks.privacy.final_model import attack_final_model
 from simulations.attacks.privacy.finding import Finding
 from simulations.attacks.privacy.noise import attack_noise, attack_sampling
 from simulations.attacks.privacy.replay import replay_ledger
@@ -14,6 +15,8 @@ from simulations.attacks.privacy.sensitivity import EVERY_OBJECTIVE, attack_mode
 PAGE = "privacy-audit.html"
 EPSILON = 8.0
 """What the canaries are told is promised."""
+MODEL_EPSILON, STEPS = 1.0, 150
+"""Of the canaries in the final model, which can prove 2.4 at most; and for how long it is trained."""
 
 
 def attack(*, full: bool, on_finding: Callable[[Finding], None]) -> list[Finding]:
@@ -34,6 +37,8 @@ def _all(full: bool) -> Iterator[Finding]:
     yield from attack_sampling(steps=10_000 if full else 1_000)
     yield from replay_ledger()
     yield from attack_with_canaries(canaries=1000 if full else 300, steps=50 if full else 10, epsilon=EPSILON)
+    if full:
+        yield from attack_final_model(canaries=400, steps=STEPS, epsilon=MODEL_EPSILON)
 
 
 def verdict(findings: list[Finding]) -> str:
@@ -61,6 +66,7 @@ def write_page(folder: Path, findings: list[Finding], *, full: bool) -> Path:
         "sampling": "Who takes part",
         "ledger": "Ledger",
         "canaries": "What the released sums tell",
+        "model": "What the final model tells",
     }
     page = template(__package__, "page.html").render(
         style=style(),

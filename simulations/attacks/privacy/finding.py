@@ -15,7 +15,7 @@ class Finding(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    part: Literal["sensitivity", "noise", "sampling", "ledger", "canaries"]
+    part: Literal["sensitivity", "noise", "sampling", "ledger", "canaries", "model"]
     name: str
     kind: Literal["check", "control"]
     measured: float
