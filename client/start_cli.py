@@ -6,10 +6,8 @@ from typing import Annotated
 
 import typer
 
-from client.gate.wire import NodeConfig
 from client.home import Home as SiteHome
 from client.options import HOME, Home, StoreFolder
-from client.site_processes import SiteWork
 from common.errors import ConfigurationError
 
 
@@ -31,12 +29,14 @@ def start(
     Runs the SuperNode, which speaks with the hub, and the gate, which lets the approved app run and no other,
     in a process without a network. An approval, a revocation or an expiry holds from the next message on.
     """
+    from client.site_processes import SiteWork  # brings Flower, which no other command of a site waits for
+
     place = SiteHome(home.expanduser().resolve())
     folders = {"store": store, "bank": bank, "ledger": ledger}
     for name, folder in folders.items():
         if folder is not None and not folder.is_dir():
             raise ConfigurationError(f"--{name} {folder} is no folder; name the one that was made")
-    node: NodeConfig = {"site": place.name, "home": str(place.folder)}
+    node: dict[str, str | int | float | bool] = {"site": place.name, "home": str(place.folder)}
     node |= {name: str(folder.resolve()) for name, folder in folders.items() if folder is not None}
     if secure_only:
         node["require-secure-aggregation"] = True
