@@ -87,7 +87,7 @@ def ingest(
         found: what to read; see `survey`.
         target: the store to write.
         pseudonyms: the site's.
-        workers: number of processes that decode.
+        workers: number of processes that decode, and that scrub reports.
         after_file: called after each file, for progress; True if it was read, False if it was known.
 
     Raises:
@@ -121,7 +121,7 @@ def _ingest(
             )
             archive = admit(outcomes, found.identity)
             archive.refused = [*found.refused_files, *archive.refused]
-            account = _write(found, archive, target, pseudonyms, workplace, journal)
+            account = _write(found, archive, target, pseudonyms, workplace, journal, workers=workers)
         workplace.commit()
     return Ingested(account, num_read)
 
@@ -172,6 +172,8 @@ def _write(
     pseudonyms: Pseudonyms,
     workplace: Workplace,
     journal: Journal,
+    *,
+    workers: int,
 ) -> Account:
     """Pair, scrub and place what was read, and write the whole store beside the old one."""
     pairing = pair(
@@ -185,7 +187,7 @@ def _write(
         if not workplace.holds_store:
             workplace.leave()
         raise _nothing_found(found, archive)
-    texts = read_texts(archive.images, found.reports, pairing)
+    texts = read_texts(archive.images, found.reports, pairing, workers=workers)
     places = place(archive.images, found.reports, pairing, pseudonyms)
     first_rows: dict[str, int] = {}
     manifest = write_store(

@@ -2,8 +2,8 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain, groupby, islice
 from operator import itemgetter
 
@@ -12,6 +12,7 @@ from client.ingest.images.header import Header, Patient
 from client.ingest.pairing import Pairing
 from client.ingest.reports import Report, Shelf
 from client.ingest.scratch import Scratch
+from client.ingest.scrubbers import in_order
 from common.text.sections import (
     HEADERS,
     PREAMBLE,
@@ -54,14 +55,39 @@ class Texts:
         return sections
 
 
-def read_texts(images: Sequence[Header], reports: Shelf, pairing: Pairing) -> Texts:
-    """Scrub all reports that enter the store, before their sections are taken.
+def read_texts(images: Sequence[Header], reports: Shelf, pairing: Pairing, *, workers: int) -> Texts:
+    """Scrub all reports that enter the store, before their sections are taken; `workers` processes do it.
 
     A report loses whatever the headers of its patient's images and the records of its patient's reports say:
     the report of one study often tells of another. Where a patient has more of these than a person can have,
     the number stands for nobody in particular, and the report loses what its own images and record say.
     """
     texts = Texts(reports.scratch)
+    for clean in in_order(_scrubbed, _with_people(images, reports, pairing), workers=workers):
+        texts.keep(clean.number, clean.sections)
+        texts.scrubbed.update(clean.counts)
+    return texts
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A report, and whose names it must lose."""
+
+    number: int
+    report: Report
+    people: Identifiers
+
+
+@dataclass(frozen=True)
+class _Clean:
+    """A report without identifiers."""
+
+    number: int
+    sections: Sections
+    counts: Counter[str]
+
+
+def _with_people(images: Sequence[Header], reports: Shelf, pairing: Pairing) -> Iterator[_Named]:
     images_of_patient: defaultdict[Patient, list[Header]] = defaultdict(list)
     images_of_report: defaultdict[int, list[Header]] = defaultdict(list)
     for image, numbers in zip(images, pairing.reports_of, strict=True):
@@ -76,8 +102,7 @@ def read_texts(images: Sequence[Header], reports: Shelf, pairing: Pairing) -> Te
         # Whoever has more reports than we hold has them read again.
         for _, number, report in several if len(several) <= MOST_RECORDS else reports.by_patient(patient):
             people = united or _united(report, images_of_report.get(number, ()))
-            texts.keep(number, _scrubbed(report, people, texts.scrubbed))
-    return texts
+            yield _Named(number, report, people)
 
 
 def _told(
@@ -105,14 +130,17 @@ def _told_by(image: Header) -> dict[Identifiers, None]:
     return {image.identifiers: None, numbers: None}
 
 
-def _scrubbed(report: Report, people: Identifiers, counts: Counter[str]) -> Sections:
+def _scrubbed(named: _Named) -> _Clean:
+    report, counts = named.report, Counter[str]()
+
     def clean(text: str) -> str:
-        scrubbed = scrub(text, people)
+        scrubbed = scrub(text, named.people)
         counts.update({kind.value: count for kind, count in scrubbed.counts.items()})
         return scrubbed.text
 
     divided = {name: clean(text) for name, text in _named(report.sections).items()}
-    return replace(report, text=clean(report.text) if not divided else "", sections=divided).parts()
+    sections = replace(report, text=clean(report.text) if not divided else "", sections=divided).parts()
+    return _Clean(named.number, sections, counts)
 
 
 def _named(sections: Sections) -> Sections:

@@ -13,6 +13,7 @@ from client.ingest.deidentify import Identifiers
 from client.ingest.deidentify.headers import identifiers_of
 from client.ingest.images import Header
 from client.ingest.reports import Report, parse_column_map
+from client.ingest.scrubbers import ALONE
 from client.ingest.texts import change_marks, read_texts
 from common.text.sections import Sections
 
@@ -33,9 +34,9 @@ class Scrubbed:
     scrubbed: dict[str, int]
 
 
-def texts(images: list[Header], reports: list[Report]) -> Scrubbed:
+def texts(images: list[Header], reports: list[Report], *, workers: int = 1) -> Scrubbed:
     paired = pair(images, reports)
-    found = read_texts(images, paired.shelf, paired.pairing)
+    found = read_texts(images, paired.shelf, paired.pairing, workers=workers)
     return Scrubbed(tuple(found.of([number]) for number in range(len(reports))), dict(found.scrubbed))
 
 
@@ -46,6 +47,16 @@ def test_names_of_the_header_are_gone_before_sections_are_taken() -> None:
     )
     assert scrubbed.sections == ({"findings": "[NAME] was seen by [NAME].", "impression": "Clear lungs."},)
     assert scrubbed.scrubbed == {"NAME": 2}
+
+
+def test_as_many_processes_as_there_are_leave_the_same_texts() -> None:
+    images = [image("1", "A7", patient="P7", names=("Quillfeather^Ida",))]
+    reports = [
+        report(f"Quillfeather, seen on 3 May 20{10 + number % 9}. Clear lungs.", accession=f"A{number}",
+               patient=f"P{number % 700}")
+        for number in range(ALONE + 150)
+    ]  # fmt: skip
+    assert texts(images, reports, workers=2) == texts(images, reports)
 
 
 def test_a_report_loses_what_other_studies_of_its_patient_tell() -> None:
