@@ -4,6 +4,7 @@ import shutil
 import stat
 import subprocess
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
@@ -13,8 +14,10 @@ from hypothesis import strategies as st
 from saying import Say
 
 from client.home import Home
-from common.errors import ConfigurationError, PeerError
+from common.errors import ConfigurationError, PeerError, PolicyError
+from common.project import Project
 from server.admission import Admission
+from server.control import Control, RunStatus
 from server.interior import Interior, RunningHub
 from server.members import Members
 from server.superlink import OperatorOnly, Receive, Scope, Send, authorization
@@ -202,3 +205,47 @@ def test_a_run_that_ended_is_forgotten_and_a_changed_bundle_does_not_go_on(
     path.write_text("{")
     with pytest.raises(ConfigurationError, match="damaged"):
         list(runs.all())
+
+
+class Starts:
+    """A SuperLink's runs."""
+
+    def __init__(self) -> None:
+        self.resumed: list[object] = []
+        self.state = RunStatus(finished=False, completed=False, details="")
+
+    def start(self, fab: bytes, config: dict[str, object]) -> int:
+        assert fab == b"fab"
+        self.resumed.append(config["resume"])
+        return len(self.resumed)
+
+    def status(self, run: int) -> RunStatus:
+        return self.state
+
+
+def test_a_run_outlives_its_hub_and_its_app_and_ends_once(
+    chest: Consortium, project: Project, tmp_path: Path
+) -> None:
+    interior, hub = Interior(chest.hub), Starts()
+    runs, control = UnfinishedRuns(interior), cast(Control, hub)
+
+    def begin(session: str) -> None:
+        interior.announce(RunningHub(format=1, address="127.0.0.1:1", session=session))
+
+    begin("first")
+    bundle = chest.bundle(project).project.folder
+    runs.start(bundle, tmp_path / "out", resume=False, control=control)
+    with pytest.raises(PolicyError, match="has not ended"):
+        runs.start(bundle, tmp_path / "other", resume=False, control=control)
+    runs.tend(control)
+    assert hub.resumed == [False]
+    begin("second")  # the hub was killed and came back: it begins empty
+    runs.tend(control)
+    runs.tend(control)
+    assert hub.resumed == [False, True]
+    hub.state = RunStatus(True, False, "No heartbeat received from the task")  # the app was killed
+    runs.tend(control)
+    assert hub.resumed == [False, True, True]
+    hub.state = RunStatus(True, False, "store north: too small")  # it ended by itself
+    runs.tend(control)
+    assert (hub.resumed, list(runs.all())) == ([False, True, True], [])
