@@ -10,6 +10,7 @@ import re
 from common import errors
 from common.errors import FederationError, WithheldError
 from common.imaging.preparation import Preparation
+from common.model.tower_folder import CONFIG, PREPROCESSOR, VOCABULARY_FILES, WEIGHTS
 from common.project import MANIFEST, ONTOLOGY, ROSTER, SPEC, TOKENIZER
 from common.secagg.abort import AbortError, Reason
 from common.spec.objectives import ObjectivesSpec
@@ -92,8 +93,8 @@ def _one_of(words: object) -> str:
 _DOCUMENT = _one_of(["project bundle", "approval", "join request", "kit", "roster"])
 _SIGNER = _one_of(["this site", "this consortium's operator", "the operator that it names"])
 _FILE = _one_of([MANIFEST, ONTOLOGY, ROSTER, SPEC, TOKENIZER])
-_COPIED = "pretrained/(?:image|text|teacher)/" + _one_of(
-    ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json"]
+_COPIED = "pretrained/(?:image|initial|reports|teacher|text)/" + _one_of(
+    [CONFIG, PREPROCESSOR, WEIGHTS, *VOCABULARY_FILES]
 )
 _OBJECTIVE = _one_of(ObjectivesSpec.model_fields)
 _ERROR = "[A-Z][A-Za-z]{1,40}(?:Error|Exception|Exit|Interrupt|Iteration|Warning)"

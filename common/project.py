@@ -6,7 +6,8 @@ tokenizer.json   the vocabulary, trained on public text or taken from the pretra
 roster.json      with secure aggregation: the members and their signatures
 ontology.json    the run's own ontology, if it has one
 pretrained/      image/ and text/: what the run's pretrained towers need, if it has any;
-                 teacher/ and reports/: its teacher, and the encoder that compares reports
+                 initial/, teacher/ and reports/: the model that it starts from, its teacher, and the encoder
+                 that compares reports
 """
 
 import hashlib
@@ -21,9 +22,10 @@ from common.data.corpus import Reading, reading_of
 from common.errors import ConfigurationError, IntegrityError
 from common.files import sha256_of, write_whole
 from common.model.adaptation import adapt
+from common.model.initial import read_initial_vocabulary, start_from
 from common.model.pretrained import PretrainedImage, PretrainedText, load_weights
 from common.model.report_encoder import copy_encoder, read_encoder
-from common.model.teacher import copy_teacher, read_teacher
+from common.model.teacher import copy_model, read_teacher
 from common.model.tower_folder import Architecture, copy_folder, read_vocabulary
 from common.model.vlp import VLPModel, build_model
 from common.privacy.approval import require_private
@@ -38,7 +40,7 @@ from common.update import MAX_SITES, Layout, Profile, Weights, answer_bytes
 
 MANIFEST, SPEC, TOKENIZER, ROSTER = "project.json", "spec.json", "tokenizer.json", "roster.json"
 ONTOLOGY, PRETRAINED = "ontology.json", "pretrained"
-TEACHER, REPORTS = "teacher", "reports"
+INITIAL, TEACHER, REPORTS = "initial", "teacher", "reports"
 
 
 class ProjectManifest(BaseModel):
@@ -80,6 +82,8 @@ class Project:
             tower = model.get_submodule(name)
             assert isinstance(tower, PretrainedImage | PretrainedText)
             load_weights(tower, self.folder / PRETRAINED / name)
+        if self.spec.model.initial is not None:
+            start_from(model, self.folder / PRETRAINED / INITIAL, self.spec)
         adapt(model, self.spec)
         if _teacher(self.spec) is not None:
             model.learn_from(self.teacher)
@@ -201,8 +205,8 @@ def create_project(
 
     Raises:
         ConfigurationError: the spec needs a bank or a roster and there is none, or sites are missing or too
-            many, or are not those of the roster, or its privacy cannot be what it promises, or a tower or
-            teacher that it names does not fit.
+            many, or are not those of the roster, or its privacy cannot be what it promises, or a tower,
+            teacher or initial model that it names does not fit.
         IntegrityError: a member of the roster did not sign it.
     """
     _require_sites(spec, sites)
@@ -220,13 +224,19 @@ def create_project(
         for name, path in _pretrained(spec).items()
         for file in copy_folder(Path(path), folder / PRETRAINED / name, text=name == "text")
     ]
+    if spec.model.initial is not None:
+        copied += copy_model(Path(spec.model.initial), folder / PRETRAINED / INITIAL, key="model.initial")
     taught = _teacher(spec)
     if taught is not None:
-        copied += copy_teacher(Path(taught), folder / PRETRAINED / TEACHER)
+        copied += copy_model(
+            Path(taught), folder / PRETRAINED / TEACHER, key="objectives.distillation.teacher"
+        )
     if spec.data.report_encoder is not None:
         copied += copy_encoder(Path(spec.data.report_encoder), folder / PRETRAINED / REPORTS)
         read_encoder(folder / PRETRAINED / REPORTS, digest="")
-    if spec.model.text.pretrained is None:
+    if spec.model.initial is not None:
+        tokenizer = read_initial_vocabulary(folder / PRETRAINED / INITIAL)
+    elif spec.model.text.pretrained is None:
         tokenizer = train_tokenizer(
             [*ontology.sentences(), *public], vocabulary_size=spec.model.text.vocabulary_size
         )
@@ -251,6 +261,9 @@ def create_project(
         roster.save(folder / ROSTER)
     if taught is not None:
         read_teacher(folder / PRETRAINED / TEACHER, spec, tokenizer)
+    if spec.model.initial is not None:
+        towers = {name: Architecture.of_folder(folder / PRETRAINED / name) for name in _pretrained(spec)}
+        start_from(build_model(spec, tokenizer.vocabulary_size, towers), folder / PRETRAINED / INITIAL, spec)
     write_whole(folder / MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
     return open_project(folder)
 

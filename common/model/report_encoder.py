@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from common.model.pretrained import PretrainedText, load_weights
-from common.model.teacher import VOCABULARY, copy_teacher, is_of_this_program, read_model
+from common.model.teacher import VOCABULARY, copy_model, is_of_this_program, read_model
 from common.model.tower_folder import Architecture, copy_folder, read_vocabulary
 from common.spec.model import ModelSpec, TextEncoderSpec
 from common.text.ontology import sentences as ontology_sentences
@@ -64,7 +64,7 @@ def copy_encoder(source: Path, target: Path) -> list[Path]:
             tower.
     """
     if is_of_this_program(source):
-        return copy_teacher(source, target, key=KEY)
+        return copy_model(source, target, key=KEY)
     return copy_folder(source, target, text=True)
 
 

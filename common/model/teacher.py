@@ -1,4 +1,4 @@
-"""A model that this program trained before, such as a teacher: a folder that a project carries a copy of."""
+"""A model that this program trained before, such as a teacher: a project carries a copy of its folder."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def is_of_this_program(folder: Path) -> bool:
     return isinstance(told, dict) and told.get("model_type") == MODEL_TYPE
 
 
-def copy_teacher(source: Path, target: Path, *, key: str = TEACHER) -> list[Path]:
+def copy_model(source: Path, target: Path, *, key: str) -> list[Path]:
     """Take the model folder `source`, named by `key` of the spec, into a project; return the files written.
 
     Raises:

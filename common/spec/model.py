@@ -115,6 +115,9 @@ class ModelSpec(Section):
     """Absent: the towers meet in the shared space only."""
     adaptation: AdaptationSpec | None = None
     """Absent: every weight is trained and exchanged."""
+    initial: str | None = None
+    """Local folder, the `model/` of a finished run: training starts from its weights, and reads with its
+    vocabulary. Absent: fresh weights. Under privacy its training data are outside of this run's promise."""
 
     @property
     def prompted(self) -> tuple[str, ...]:
