@@ -50,7 +50,7 @@ class Limits:
     """What a reply may hold."""
 
 
-class AppEndedError(FederationError):
+class AppEndedError(PeerError):
     """The app's process ended, was ended, or said what nobody can read."""
 
 
