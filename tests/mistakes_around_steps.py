@@ -83,7 +83,9 @@ PUBLIC = {"weight", "steps", "clipped"}
 def payload_alarms(hospital: Hospital) -> bool:
     """Does an answer tell anything but noisy sums and public numbers?"""
     reply = ask(hospital.node(hospital.ledger()), first_instruction(hospital.project).to_records())
-    assert not reply.has_error(), reply.error.reason
+    if reply.has_error():  # the guard at the door noticed first; no other error will do
+        assert "refused by the egress guard" in (reply.error.reason or ""), reply.error.reason
+        return True
     answer = Answer.from_records(reply.content)
     names = sum_names(hospital.project.spec.objectives.names)
     told = {name for name, value in zip(names, answer.sums.tolist(), strict=True) if value}
