@@ -1,4 +1,4 @@
-"""The images as they are deployed: a hub and three hospitals, each in a network of its own, one open port.
+"""The images as they are deployed: a hub and four hospitals, each in a network of its own, one open port.
 
     hospital  10.77.N.2 ---- 10.77.N.1  hub, which is 10.77.0.1 for everybody
 
@@ -12,15 +12,20 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from consortium_samples import Consortium, found
 from saying import Say
-from tiny import SITES, tiny_spec
+from secure_samples import SECURE, SITES
+from tiny import tiny_spec, tiny_store
 
+from client.home import Home
 from common.bundle_folder import Bundle
 from common.project import create_project
+from common.roster import Member, Roster, make_roster
+from common.secagg.keys import identity_of
 from common.store import Store
 from server.flower_app import app_folder, build_app
 from server.report.records import read_rounds
@@ -28,7 +33,9 @@ from server.report.records import read_rounds
 HUB, HUB_ADDRESS, ACCOUNT = "hub", "10.77.0.1", 10001
 IMAGES = {"server": "localhost/fedvlp-server", "site": "localhost/fedvlp-site"}
 PATIENCE_SECONDS = 240.0
-ROUNDS = 2
+ROUNDS = 3
+LATER = ("coast", "east", "north", "south")
+"""Who is there once west has left and coast has come."""
 ASKED = "FEDVLP_TEST_CONTAINERS"
 
 
@@ -102,7 +109,7 @@ class Landscape:
 
     def start(self, party: str, image: str, mounts: dict[Path, str], *words: object) -> None:
         for folder in mounts:
-            sh("chown", "-R", f"{ACCOUNT}:{ACCOUNT}", folder)
+            give(folder)
         self.names.append(self.name(party))
         sh(
             *("podman", "run", "--detach", "--name", self.name(party)),
@@ -147,48 +154,108 @@ def landscape() -> Iterator[Landscape]:
         made.clear()
 
 
-@pytest.fixture
-def chest(tmp_path: Path) -> Consortium:
-    return found(tmp_path, hub=f"{HUB_ADDRESS}:443")
+def give(folder: Path) -> None:
+    """To the account that the containers run as."""
+    sh("chown", "-R", f"{ACCOUNT}:{ACCOUNT}", folder)
+
+
+@dataclass(frozen=True)
+class Study:
+    """The consortium, and what its people do outside of the containers."""
+
+    chest: Consortium
+    folder: Path
+    bank: Store
+
+    @property
+    def bundles(self) -> Path:
+        return self.folder / "bundles"
+
+    def approved(self, version: int, sites: tuple[str, ...]) -> None:
+        """A bundle of this version, on a roster of `sites`, which all of them sign and approve."""
+        homes = {site: self.chest.homes[site] for site in sites}
+        roster = self._roster(version, homes)
+        spec = tiny_spec(
+            train__vocabulary_rows="frozen",
+            federation__rounds=ROUNDS,
+            federation__min_sites=3,
+            federation__reply_timeout_seconds=PATIENCE_SECONDS,
+            secure_aggregation=dict(SECURE),
+        )
+        project = create_project(
+            self.folder / f"unsigned-{version}", spec, sites=[*sites], bank=self.bank, roster=roster
+        )
+        app = build_app(app_folder(self.folder / f"app-{version}")).fab
+        bundle: Bundle = self.chest.bundle(project, version=version, fab=app)
+        for site, home in homes.items():
+            home.approve(roster, now=self.chest.founded)
+            self.chest.approvals(site).approve(bundle.project.folder, now=self.chest.founded)
+            give(home.folder)
+        shutil.copytree(bundle.project.folder, self.bundles / str(version))
+        give(self.bundles)
+
+    def _roster(self, version: int, homes: dict[str, Home]) -> Roster:
+        keys = {site: home.identity() for site, home in homes.items()}
+        roster = make_roster(
+            version=version,
+            expires=self.chest.founded + timedelta(days=90),
+            members=tuple(Member(name=site, identity=identity_of(key).hex()) for site, key in keys.items()),
+            min_sites=3,
+            weight_cap=tiny_spec().federation.weight_cap,
+            profiles=("wide",),
+        )
+        for site, key in keys.items():
+            roster = roster.signed_by(site, key)
+        return roster
+
+    def start(self, landscape: Landscape, site: str, seed: int) -> None:
+        store = tiny_store(self.folder / "stores" / site, seed=seed).folder
+        folders = {
+            self.chest.homes[site].folder: "/var/lib/fedvlp",
+            store: "/store",
+            self.bank.folder: "/bank",
+        }
+        landscape.start(site, "site", folders, "start", "--store", "/store", "--bank", "/bank")
 
 
 @pytest.fixture
-def bundle(chest: Consortium, tmp_path: Path, bank: Store) -> Bundle:
-    spec = tiny_spec(federation__rounds=ROUNDS, federation__reply_timeout_seconds=PATIENCE_SECONDS)
-    project = create_project(tmp_path / "unsigned", spec, sites=[*SITES], bank=bank)
-    return chest.bundle(project, fab=build_app(app_folder(tmp_path / "app")).fab)
+def study(tmp_path: Path) -> Study:
+    chest = found(tmp_path, sites=SITES, hub=f"{HUB_ADDRESS}:443")
+    made = Study(chest, tmp_path, tiny_store(tmp_path / "bank", seed=99, rows=12))
+    made.approved(1, SITES)
+    return made
 
 
-def test_hospitals_behind_their_firewalls_train_together_through_one_port(
-    say: Say,
-    landscape: Landscape,
-    chest: Consortium,
-    bundle: Bundle,
-    stores: dict[str, Store],
-    bank: Store,
-    tmp_path: Path,
+def everyone_answered(run: Path, sites: tuple[str, ...]) -> bool:
+    statuses = [{site.name: site.status for site in record.sites} for record in read_rounds(run)]
+    return statuses == [dict.fromkeys(sites, "ok")] * ROUNDS
+
+
+def test_hospitals_behind_their_firewalls_train_together_through_one_port_and_come_and_go(
+    say: Say, landscape: Landscape, study: Study, tmp_path: Path
 ) -> None:
-    for site in SITES:
-        chest.approvals(site).approve(bundle.project.folder, now=chest.founded)
-    door, runs = tmp_path / "door", tmp_path / "runs"
+    chest, door, runs = study.chest, tmp_path / "door", tmp_path / "runs"
     terms = ["--listen", f"{HUB_ADDRESS}:443", "--scratch", tmp_path, "--access-log", tmp_path / "door.log"]
     assert say("fedvlp-server", "proxy", "--home", chest.hub.folder, "--out", door, *terms)[0] == 0
     runs.mkdir()
     for party in (HUB, *SITES):
         landscape.add_network(party)
-    mounts = {chest.hub.folder: "/var/lib/fedvlp", bundle.project.folder: "/bundle", runs: "/runs"}
+    mounts = {chest.hub.folder: "/var/lib/fedvlp", study.bundles: "/bundles", runs: "/runs"}
     landscape.start(HUB, "server", mounts, "start")
     landscape.open_door(door / "nginx.conf")
-    shutil.copytree(bank.folder, tmp_path / "bank")
-    for site in SITES:
-        store = tmp_path / "stores" / site
-        shutil.copytree(stores[site].folder, store)
-        folders = {chest.homes[site].folder: "/var/lib/fedvlp", store: "/store", tmp_path / "bank": "/bank"}
-        landscape.start(site, "site", folders, "start", "--store", "/store", "--bank", "/bank")
+    for seed, site in enumerate(SITES):
+        study.start(landscape, site, seed)
 
     def connected() -> bool:
         status = landscape.inside(HUB, "fedvlp-server", "status", "--json")
         return status.returncode == 0 and None not in json.loads(status.stdout)["sites"].values()
+
+    def run(version: int) -> tuple[bool, str]:
+        ran = landscape.inside(
+            HUB, "fedvlp-server", "run", f"/bundles/{version}", "--out", f"/runs/{version}"
+        )
+        said = "\n".join(landscape.said(party) for party in (HUB, *chest.homes))
+        return ran.returncode == 0, ran.stdout + ran.stderr + said
 
     assert until(connected), "\n".join(landscape.said(party) for party in (HUB, *SITES))
 
@@ -200,16 +267,30 @@ def test_hospitals_behind_their_firewalls_train_together_through_one_port(
     assert landscape.inside("east", "python", "-c", "import os; print(os.getuid())").stdout == f"{ACCOUNT}\n"
     assert "Read-only" in landscape.inside("east", "touch", "/usr/x").stderr
 
-    ran = landscape.inside(HUB, "fedvlp-server", "run", "/bundle", "--out", "/runs/first")
-    told = ran.stdout + ran.stderr + "\n".join(landscape.said(party) for party in (HUB, *SITES))
-    assert ran.returncode == 0, told
-    statuses = [{site.name: site.status for site in record.sites} for record in read_rounds(runs / "first")]
-    assert statuses == [dict.fromkeys(SITES, "ok")] * ROUNDS
+    ended, said = run(1)
+    assert ended, said
+    assert everyone_answered(runs / "1", SITES), said
 
     assert landscape.inside(HUB, "fedvlp-server", "remove", "west").returncode == 0
     assert until(lambda: "SuperNode ended" in landscape.said("west")), landscape.said("west")
-    again = landscape.inside(HUB, "fedvlp-server", "run", "/bundle", "--out", "/runs/second")
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert all({site.name for site in one.sites} == {"east", "north"} for one in read_rounds(runs / "second"))
+
+    request, kit, home = runs / "coast.request.json", runs / "coast.kit.json", tmp_path / "coast"
+    assert say("fedvlp-site", "init", "coast", "--home", home, "--out", request)[0] == 0
+    give(runs)
+    admitted = landscape.inside(
+        HUB, "fedvlp-server", "admit", "/runs/coast.request.json", "--out", "/runs/coast.kit.json"
+    )
+    assert admitted.returncode == 0, admitted.stderr
+    operator = chest.homes["east"].kit().operator
+    assert say("fedvlp-site", "join", kit, "--operator", operator, "--home", home)[0] == 0
+    chest.homes["coast"] = Home(home)
+    study.approved(2, LATER)
+    landscape.add_network("coast")
+    study.start(landscape, "coast", 7)
+    assert until(connected), landscape.said("coast")
+
+    ended, said = run(2)
+    assert ended, said
+    assert everyone_answered(runs / "2", LATER), said
     sh("podman", "stop", landscape.name(HUB))
     assert "the hub has ended" in landscape.said(HUB)
