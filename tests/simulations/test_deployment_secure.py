@@ -12,8 +12,8 @@ import pytest
 from secure_samples import STAGES, secure_spec
 from tiny import tiny_store
 
-from client.audit import AUDIT, LOCK, Audit
-from client.audit_line import Line
+from client.audit import AUDIT, LOCK, LOG, Audit
+from client.audit_line import Line, whole_line
 from common.messages import CONSENT, REVEAL
 from server.flower_app import app_folder
 from server.report.records import read_rounds, read_run
@@ -57,11 +57,18 @@ class Cruelty(threading.Thread):
         self.over.wait()  # processes end with the thread that started them
 
     def _kill_at(self, site: str, stage: str, number: int) -> None:
-        """Once it did its work for `stage`, and before its answer is written down and leaves."""
-        self._await(site, "ASKED", stage, number)
-        with self._mute(site):
-            self._deployment.kill_site(site)
-        self.killed_at.append(self._audits[site].read().lines[-1])
+        """Once it was asked for `stage`, and before its answer is written down and leaves."""
+        deadline = time.monotonic() + STEP_SECONDS
+        while True:
+            # To look and then to lock would be too late: some stages take a site a few milliseconds.
+            with self._mute(site):
+                last = self._last_line(site)
+                if last is not None and (last.event, last.stage, last.round) == ("ASKED", stage, number):
+                    self._deployment.kill_site(site)
+                    self.killed_at.append(last)
+                    return
+            assert time.monotonic() < deadline, f"{site} was not caught at {stage} in round {number}"
+            time.sleep(0.001)
 
     def _restart_between(self, site: str, stage: str, *, while_waiting_for: str) -> None:
         """Kill `site` when it has answered the stage before `stage`, which the hub awaits of another site."""
@@ -83,9 +90,16 @@ class Cruelty(threading.Thread):
             assert time.monotonic() < deadline, f"{site} was never {event} {stage} in round {number}"
             time.sleep(0.01)
 
+    def _last_line(self, site: str) -> Line | None:
+        """Without the lock, which is ours."""
+        log = self._audits[site].folder / LOG
+        text = log.read_bytes() if log.exists() else b""
+        return whole_line(text[text.rfind(b"\n", 0, -1) + 1 :]) if text else None
+
     @contextmanager
     def _mute(self, site: str) -> Iterator[None]:
-        descriptor = os.open(self._audits[site].folder / LOCK, os.O_RDWR)
+        self._audits[site].folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(self._audits[site].folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield

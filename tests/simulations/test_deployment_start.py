@@ -16,7 +16,6 @@ from client.audit import AUDIT, Audit
 from common.processes.child import Child, stop
 from common.project import create_project
 from common.store import Store
-from server.control import Control
 from server.flower_app import app_folder, build_app
 from server.members import Members
 from server.report.records import read_rounds
@@ -60,7 +59,7 @@ def test_a_site_started_by_one_command_takes_part_and_ends_when_told(
     others = {site: chest.node(site, stores, bank) for site in SITES if site != STARTED}
     with (
         LoopbackDeployment(tmp_path / "hub-side", app=app, sites=others, consortium=chest.hub) as deployment,
-        Control(deployment.address, authority=deployment.authority) as control,
+        deployment.control() as control,
     ):
         control.register(STARTED, Members(chest.hub).current(STARTED).request.node_key.encode())
         east = site_command(log, *words)
