@@ -112,12 +112,12 @@ fast-tests: $(INSTALLED_DEV)
 
 slow-tests: slow-tests-of-one-process deployment-tests
 
-# Mostly waits for hospitals to be missed, for minutes: a process of its own among the slow tests.
+# Mostly waits for hospitals to be missed, for ten minutes: named first, it runs beside the other slow tests.
 WAITING := tests/simulations/test_deployment_secure.py
 DEPLOYMENTS = $(filter-out $(WAITING),$(wildcard tests/*/test_deployment_*.py))
 
 slow-tests-of-one-process: $(INSTALLED_DEV)
-	$(call step,slow tests,$(BIN)/pytest -q -m slow -n $$(($(WORKERS) + 1)) --dist loadscope --durations 15 \
+	$(call step,slow tests,$(BIN)/pytest -q -m slow -n $$(($(WORKERS) + 1)) --dist loadscope --no-loadscope-reorder --durations 15 \
 		$(addprefix --ignore=,$(DEPLOYMENTS)) $(WAITING) tests)
 
 # One at a time: a deployment is a dozen processes, and waits for them by the clock.
