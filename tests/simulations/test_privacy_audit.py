@@ -57,7 +57,9 @@ def test_a_proof_by_canaries_is_the_textbook_bound() -> None:
 
 
 def test_who_took_part_is_told_from_a_model_without_noise_and_from_no_private_one() -> None:
-    findings = list(final_model.attack_final_model(canaries=400, steps=audit.STEPS, epsilon=1.0))
+    findings = list(
+        final_model.attack_final_model(canaries=400, steps=audit.STEPS, epsilon=audit.MODEL_EPSILON)
+    )
     assert [finding.name for finding in findings if not finding.as_expected] == []
     assert [finding.kind for finding in findings] == ["check", "control"] * 2
 

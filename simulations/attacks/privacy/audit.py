@@ -15,7 +15,7 @@ from simulations.attacks.privacy.sensitivity import EVERY_OBJECTIVE, attack_mode
 PAGE = "privacy-audit.html"
 EPSILON = 8.0
 """What the canaries are told is promised."""
-MODEL_EPSILON, STEPS = 1.0, 150
+MODEL_EPSILON, STEPS = 0.25, 150
 """Of the canaries in the final model, which can prove 2.4 at most; and for how long it is trained."""
 
 
