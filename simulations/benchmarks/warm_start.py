@@ -1,6 +1,6 @@
 """What a message costs at a site beyond every poll interval: our gate against Flower's own executor.
 
-Both serve the same app, project and messages from a stub of the SuperNode; Flower's starts a process for each
+Both serve the same app, project and messages, in place of a SuperNode's; Flower's starts a process for each
 message, as it does in every deployment, ours has one ready.
 """
 
@@ -27,8 +27,8 @@ from common.project import Project, create_project
 from common.update import digest_weights
 from server.checkpoint import fresh_global_state
 from server.flower_app import PYPROJECT, app_folder, build_app
-from simulations.benchmarks.runtime_stub import RuntimeStub
 from simulations.benchmarks.small_federation import small_spec, small_stores
+from simulations.benchmarks.task_server import TaskServer
 from simulations.grid import FIRST_NODE, be_the_hub, node_context
 
 SITE, SUPEREXEC = "site-01", "flower-superexec"
@@ -76,18 +76,18 @@ def time_messages(
         seconds = {}
         for kind, command in (("stock", _stock), ("ours", _gate)):
             on_stage(f"{kind}: {messages} messages")
-            stub = RuntimeStub(
+            tasks = TaskServer(
                 fab=fab, sha256=hashlib.sha256(fab).hexdigest(), identity=_identity(app), context=context
             )
-            with stub:
+            with tasks:
                 child = Child(
                     kind,
-                    command(folder, stub.address, context),
+                    command(folder, tasks.address, context),
                     environment=environment(os.environ, home=folder / "flower", threads=1),
                     log=folder / f"{kind}.log",
                 )
                 try:
-                    seconds[kind] = tuple(stub.seconds_for(_instruction(project)) for _ in range(messages))
+                    seconds[kind] = tuple(tasks.seconds_for(_instruction(project)) for _ in range(messages))
                 finally:
                     stop([child])
     return WarmStart(stock=seconds["stock"], ours=seconds["ours"], local_steps=local_steps)

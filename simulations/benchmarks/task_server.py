@@ -45,7 +45,7 @@ CLIENT_APP = "flwr-clientapp"
 PATIENCE_SECONDS = 300.0
 
 
-class RuntimeStub:
+class TaskServer:
     """Serves one app's messages to whichever executor asks, on a port of its own."""
 
     def __init__(self, *, fab: bytes, sha256: str, identity: tuple[str, str], context: Context) -> None:
@@ -65,14 +65,14 @@ class RuntimeStub:
         self._done: Queue[tuple[float, str]] = Queue()
         self._message: Message | None = None
         self._began = 0.0
-        stub = self
+        server = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                answer = stub._answer(self.path.rpartition("/")[2], body)
+                answer = server._answer(self.path.rpartition("/")[2], body)
                 self.send_response(200)
                 self.send_header("content-type", "application/protobuf")
                 self.send_header("content-length", str(len(answer)))
