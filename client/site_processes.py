@@ -4,14 +4,12 @@ HOME/run/      the secret that both share, the gate's settings, Flower's own hom
 HOME/logs/     what each of them prints
 """
 
-import fcntl
 import os
 import secrets
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +20,7 @@ from client.gate.wire import NodeConfig
 from client.home import AUTHORITY, Home
 from common.errors import ConfigurationError
 from common.files import write_whole
+from common.lock_file import held_alone
 from common.processes.child import Child, plain, stop
 from common.processes.party import environment
 
@@ -54,7 +53,11 @@ class SiteWork:
             ConfigurationError: another process already runs this home, or it has joined no consortium.
             PeerError: the gate ended.
         """
-        with _only_one(self.home):
+        refusal = (
+            f"{self.home.folder} is in use by process {{holder}}; a home has one `fedvlp-site start` at "
+            "a time, stop that one first"
+        )
+        with held_alone(self.home.folder / RUN / LOCK, refusal=refusal):
             self._run(say)
 
     def _run(self, say: Callable[[str], None]) -> None:
@@ -142,27 +145,6 @@ class _Link:
         elif not self._told and time.monotonic() - self._since > SILENCE_SECONDS:
             self._told = True
             yield f"no answer from the hub at {self._hub} yet; `fedvlp-site doctor` says why"
-
-
-@contextmanager
-def _only_one(home: Home) -> Iterator[None]:
-    """Hold the lock of `home`; it is free again when this process ends, however that happens."""
-    (home.folder / RUN).mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(home.folder / RUN / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-            raise ConfigurationError(
-                f"{home.folder} is in use by process {holder}; a home has one `fedvlp-site start` at a time, "
-                "stop that one first"
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _free_port() -> int:

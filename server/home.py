@@ -12,10 +12,8 @@ HUB/service/          what the running hub needs, see `server.interior`
 HUB/projects.json     name -> the digests of all bundles made of it
 """
 
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +36,7 @@ from common.certificates import read_certificate
 from common.errors import ConfigurationError
 from common.files import write_whole
 from common.joining import Address
+from common.lock_file import held_alone
 from common.secagg.keys import Secret, identity_of
 from common.signed import Hex32, Moment
 from server.authority import Authority, new_authority, new_key, pem_of, private_pem_of
@@ -167,22 +166,14 @@ class HubHome:
         with self.locked():
             return self._write_server_certificate(self.authority(password), self.consortium())
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Change the home alone.
 
         Raises:
             ConfigurationError: another process is changing it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self.folder / LOCK).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise ConfigurationError(
-                    f"another fedvlp-server is changing {self.folder}; wait for it and try again"
-                ) from None
-            yield
+        refusal = f"another fedvlp-server is changing {self.folder}; wait for it and try again"
+        return held_alone(self.folder / LOCK, refusal=refusal)
 
     def _write_server_certificate(self, authority: Authority, consortium: Consortium) -> x509.Certificate:
         if not (self.folder / SERVER_KEY).exists():

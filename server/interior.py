@@ -10,9 +10,7 @@ service/runs/            a file per run that has not ended, see `server.unfinish
 service/logs/            what the processes and the runs print
 """
 
-import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.errors import ConfigurationError
 from common.files import write_whole
+from common.lock_file import held_alone
 from server.authority import AUTHORITY_DAYS
 from server.control import Control
 from server.credentials import (
@@ -105,19 +104,11 @@ class Interior:
             ) from None
         return Control(address, authority=self.certificate().authority, secret=secret)
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> AbstractContextManager[None]:
         """Serve this home alone.
 
         Raises:
             ConfigurationError: another hub does.
         """
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (self.folder / LOCK).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise ConfigurationError(
-                    f"a hub runs on {self.home.folder} already; stop it first, or name another --home"
-                ) from None
-            yield
+        refusal = f"a hub runs on {self.home.folder} already; stop it first, or name another --home"
+        return held_alone(self.folder / LOCK, refusal=refusal)
