@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from saved_towers import save_bert
 from tiny import PREPARATION, SITES, tiny_spec, tiny_store
 from torch import nn
 
@@ -85,18 +86,7 @@ def save_image_tower(folder: Path, name: str) -> Any:
 
 
 def save_text_tower(folder: Path, *, lowercase: bool = True) -> Any:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(2)
-        model = transformers.BertModel(
-            transformers.BertConfig(
-                vocab_size=len(PIECES), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-                intermediate_size=16, max_position_embeddings=32,
-            )
-        )  # fmt: skip
-    model.eval().save_pretrained(folder)
-    (folder / "vocab.txt").write_text("\n".join(PIECES) + "\n")
-    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": lowercase}))
-    return model
+    return save_bert(folder, PIECES, seed=2, lowercase=lowercase)
 
 
 def project_with(tmp_path: Path, image: str = "vit", **changes: Any) -> Project:

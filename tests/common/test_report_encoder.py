@@ -1,6 +1,5 @@
 """Targets by what a frozen encoder makes of reports: its vectors, where they are kept, what is refused."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from numpy.testing import assert_array_equal
+from saved_towers import save_bert
 from tiny import PREPARATION, SITES, tiny_spec, tiny_store
 
 from common.data.batches import Batches
@@ -43,21 +43,6 @@ PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
 TARGETS = {"alike": "encoder_similarity", "alike_share": 0.5}
 
 
-def save_bert(folder: Path) -> Any:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(5)
-        model = transformers.BertModel(
-            transformers.BertConfig(
-                vocab_size=len(PIECES), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-                intermediate_size=16, max_position_embeddings=32,
-            )
-        )  # fmt: skip
-    model.eval().save_pretrained(folder)
-    (folder / "vocab.txt").write_text("\n".join(PIECES) + "\n")
-    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}))
-    return model
-
-
 def project_with(tmp_path: Path, encoder: Path, **changes: Any) -> Project:
     spec = tiny_spec(
         data__report_encoder=str(encoder), objectives__global_contrastive={"targets": TARGETS}, **changes
@@ -76,7 +61,7 @@ def batches_of(project: Project, tmp_path: Path) -> Batches:
 
 
 def test_its_cosines_are_those_of_transformers_less_what_is_common_to_public_text(tmp_path: Path) -> None:
-    theirs = save_bert(tmp_path / "bert")
+    theirs = save_bert(tmp_path / "bert", PIECES, seed=5)
     encoder = project_with(tmp_path, tmp_path / "bert").reading.encoder
     assert encoder is not None
     their_tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "bert", local_files_only=True)
@@ -94,7 +79,7 @@ def test_its_cosines_are_those_of_transformers_less_what_is_common_to_public_tex
 
 
 def test_a_sentence_means_the_same_to_the_bit_whatever_else_is_read(tmp_path: Path) -> None:
-    save_bert(tmp_path / "bert")
+    save_bert(tmp_path / "bert", PIECES, seed=5)
     encoder = project_with(tmp_path, tmp_path / "bert").reading.encoder
     assert encoder is not None
     texts = ["opacity on the left", "clear", "the heart is normal . no effusion . the lungs are clear"]
@@ -104,7 +89,7 @@ def test_a_sentence_means_the_same_to_the_bit_whatever_else_is_read(tmp_path: Pa
 
 
 def test_a_batch_carries_the_mean_of_what_is_shown_and_its_targets_are_shares(tmp_path: Path) -> None:
-    save_bert(tmp_path / "bert")
+    save_bert(tmp_path / "bert", PIECES, seed=5)
     project = project_with(tmp_path, tmp_path / "bert", data__sentence_share=0.0)
     batches = batches_of(project, tmp_path)
     batch = batches.at(0)
@@ -131,7 +116,7 @@ def test_a_batch_carries_the_mean_of_what_is_shown_and_its_targets_are_shares(tm
 
 
 def test_some_sentences_mean_their_sum_and_none_nothing(tmp_path: Path) -> None:
-    save_bert(tmp_path / "bert")
+    save_bert(tmp_path / "bert", PIECES, seed=5)
     project = project_with(tmp_path, tmp_path / "bert")
     corpus = batches_of(project, tmp_path).private
     assert corpus.meanings is not None
@@ -142,7 +127,7 @@ def test_some_sentences_mean_their_sum_and_none_nothing(tmp_path: Path) -> None:
 
 
 def test_mirrored_reports_mean_what_they_say_then(tmp_path: Path) -> None:
-    save_bert(tmp_path / "bert")
+    save_bert(tmp_path / "bert", PIECES, seed=5)
     project = project_with(tmp_path, tmp_path / "bert", data__flip_share=0.5)
     batches = batches_of(project, tmp_path)
     whole = pool([batches.private, batches.private])
@@ -160,7 +145,7 @@ def test_mirrored_reports_mean_what_they_say_then(tmp_path: Path) -> None:
 
 
 def test_a_store_is_encoded_once_for_an_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_bert(tmp_path / "bert")
+    save_bert(tmp_path / "bert", PIECES, seed=5)
     project = project_with(tmp_path, tmp_path / "bert")
     calls: list[int] = []
     vectors = ReportEncoder.vectors
