@@ -24,7 +24,8 @@ from common.spec.run import Spec
 from common.store import Store
 from server.app import app as server_app
 from server.run import Engine, RunSettings, refuse_another_run
-from simulations.grid import Faults, InProcessGrid, NodeConfig, hub_context, log_to
+from simulations.grid import Faults, InProcessGrid, log_to
+from simulations.local_grid import NodeConfig, hub_context
 
 DAYS_OF_ROSTER = 365
 """A run that is resumed later than that has to begin anew."""

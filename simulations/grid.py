@@ -13,23 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
+from flwr.app import ConfigRecord, Context, Error, Message
 from flwr.clientapp import ClientApp
-from flwr.common.constant import SUPERLINK_NODE_ID, ErrorCode
-from flwr.proto.node_pb2 import NodeInfo
-from flwr.serverapp import Grid
-from flwr.supercore.run import Run
-from flwr.supercore.task_identity import TaskIdentity
+from flwr.common.constant import ErrorCode
 
+from simulations.local_grid import FIRST_NODE, LocalGrid, NodeConfig, be_the_hub, node_context
 from simulations.workers import log_handler, worker_pool
 
-NodeConfig = Mapping[str, str | int | float | bool]
 Fault = Literal["dies", "silent"]
 """`dies`: the site's process ends while it works, and Flower reports it; `silent`: no reply ever comes."""
-
-HUB = SUPERLINK_NODE_ID
-FIRST_NODE = HUB + 1
-RUN_ID = TASK_ID = 1
 
 
 @dataclass(frozen=True)
@@ -45,7 +37,7 @@ class Faults:
         return self.at.get((site, number)) if isinstance(number, int) else None
 
 
-class InProcessGrid(Grid):
+class InProcessGrid(LocalGrid):
     """A federation of `sites` on this machine; a context manager when it has workers."""
 
     def __init__(
@@ -66,13 +58,12 @@ class InProcessGrid(Grid):
             faults: injected failures.
             log: file that workers log to; their stderr when None.
         """
+        super().__init__(sorted(sites))
         assert client_app is None or workers == 1
         self._client_app = client_app
         self._faults = faults or Faults()
-        self._nodes = {FIRST_NODE + place: name for place, name in enumerate(sorted(sites))}
-        self._contexts = {node: node_context(node, sites[name]) for node, name in self._nodes.items()}
+        self._contexts = {node: node_context(node, sites[name]) for node, name in self.nodes.items()}
         self._waiting: dict[str, tuple[Message, Future[Message] | None]] = {}
-        self._pushed = 0
         be_the_hub()
         self.parallel_sites = workers
         self._workers: list[ProcessPoolExecutor] = []
@@ -89,18 +80,6 @@ class InProcessGrid(Grid):
         for worker in self._workers:
             worker.shutdown(wait=True, cancel_futures=True)
 
-    def get_node_ids(self) -> Iterable[int]:
-        """All sites are connected."""
-        return list(self._nodes)
-
-    def get_nodes(self) -> Iterable[NodeInfo]:
-        """All sites, under their names, as an operator would have registered them."""
-        return [NodeInfo(node_id=node, name=name) for node, name in self._nodes.items()]
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Take messages; workers begin at once."""
-        return [self._push(message) for message in messages]
-
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Wait for the sites that these messages went to, and hand out their replies, each once."""
         replies = []
@@ -110,38 +89,11 @@ class InProcessGrid(Grid):
                 replies.append(self._reply(*held))
         return replies
 
-    def send_and_receive(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
-        """Push, then pull everything; sites on one machine need no timeout."""
-        del timeout
-        return self.pull_messages(self.push_messages(messages))
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """Part of Flower's interface; use `Message` itself."""
-        return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
-
-    def set_run(self, run: Run) -> None:
-        """There is one run only."""
-
-    @property
-    def run(self) -> Run:
-        """The one run."""
-        return Run.create_empty(RUN_ID)
-
     def _push(self, message: Message) -> str:
-        self._pushed += 1
-        identity = f"message-{self._pushed}"
-        message.metadata.__dict__["_message_id"] = identity
+        """Workers begin at once."""
+        identity = self._name(message)
         node = message.metadata.dst_node_id
-        fault = self._faults.of(self._nodes[node], message)
+        fault = self._faults.of(self.nodes[node], message)
         if fault == "silent":
             return identity
         future = None
@@ -169,21 +121,6 @@ class InProcessGrid(Grid):
         except BrokenExecutor:  # the site's process died
             crash = Error(ErrorCode.CLIENT_APP_CRASHED, "ClientApp stopped responding.")
             return Message(crash, reply_to=message)
-
-
-def hub_context(run_config: Mapping[str, str | bool]) -> Context:
-    """What Flower hands to a ServerApp that is run with `run_config`."""
-    return Context(run_id=RUN_ID, node_id=HUB, node_config={}, state=RecordDict(), run_config={**run_config})
-
-
-def node_context(node: int, config: NodeConfig) -> Context:
-    """What Flower hands to the ClientApp of a node that was started with `config`."""
-    return Context(run_id=RUN_ID, node_id=node, node_config={**config}, state=RecordDict(), run_config={})
-
-
-def be_the_hub() -> None:
-    """What Flower sets for a process that runs a ServerApp: who sends the messages it makes."""
-    TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = RUN_ID, HUB, TASK_ID
 
 
 def handle(client_app: ClientApp | None, message: Message, context: Context) -> Message:

@@ -13,7 +13,8 @@ from flwr.simulation import run_simulation
 
 from common.errors import PeerError
 from server.app import app as server_app
-from simulations.grid import NodeConfig, fedvlp_client_app
+from simulations.grid import fedvlp_client_app
+from simulations.local_grid import NodeConfig
 
 PARTITION = "partition-id"
 """What Flower tells a simulated node of itself; site i of the sorted names is partition i."""

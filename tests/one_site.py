@@ -6,7 +6,8 @@ from flwr.app import Message, RecordDict
 
 from client.app import app
 from common.messages import TRAIN
-from simulations.grid import FIRST_NODE, be_the_hub, handle, node_context
+from simulations.grid import handle
+from simulations.local_grid import FIRST_NODE, be_the_hub, node_context
 
 
 def ask(node: Mapping[str, str], content: RecordDict | None = None, kind: str = TRAIN) -> Message:

@@ -12,9 +12,6 @@ from pathlib import Path
 
 import psutil
 from flwr.app import ConfigRecord, Message, RecordDict
-from flwr.proto.node_pb2 import NodeInfo
-from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
 from common.messages import INPUT, Step
 from common.project import open_project
@@ -23,7 +20,7 @@ from server.run import RunSettings
 from simulations.benchmarks.fresh import peak_bytes
 from simulations.benchmarks.made_answer import read_arrays
 from simulations.benchmarks.secure_sites import Asked, SecureSites
-from simulations.grid import FIRST_NODE, RUN_ID, be_the_hub, hub_context
+from simulations.local_grid import FIRST_NODE, LocalGrid, be_the_hub, hub_context
 
 
 @dataclass(frozen=True)
@@ -34,63 +31,23 @@ class _Asked:
     said: dict[str, str | int]
 
 
-class AnsweringGrid(Grid):
+class AnsweringGrid(LocalGrid):
     """Sites that answer every instruction with the one answer in `folder`."""
 
     def __init__(self, sites: tuple[str, ...], folder: Path) -> None:
-        self._nodes = {FIRST_NODE + place: name for place, name in enumerate(sites)}
+        super().__init__(sites)
         self._folder = folder
         self._waiting: dict[str, _Asked] = {}
-        self._pushed = 0
-
-    def get_node_ids(self) -> Iterable[int]:
-        """All sites are connected."""
-        return list(self._nodes)
-
-    def get_nodes(self) -> Iterable[NodeInfo]:
-        """All sites, under their names."""
-        return [NodeInfo(node_id=node, name=name) for node, name in self._nodes.items()]
-
-    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """Note what was asked, and let the rest go."""
-        return [self._push(message) for message in messages]
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """The replies, each once."""
         return [self._reply(identity) for identity in message_ids]
 
-    def send_and_receive(
-        self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> Iterable[Message]:
-        """Push, then pull everything."""
-        del timeout
-        return self.pull_messages(self.push_messages(messages))
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        """Part of Flower's interface; use `Message` itself."""
-        return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
-
-    def set_run(self, run: Run) -> None:
-        """There is one run only."""
-
-    @property
-    def run(self) -> Run:
-        """The one run."""
-        return Run.create_empty(RUN_ID)
-
     def _push(self, message: Message) -> str:
-        self._pushed += 1
-        identity = f"message-{self._pushed}"
+        """Note what was asked, and let the rest go."""
         metadata = message.metadata
         bare = Message(RecordDict(), metadata.dst_node_id, metadata.message_type, group_id=metadata.group_id)
-        bare.metadata.__dict__["_message_id"] = identity
+        identity = self._name(bare)
         said = message.content["round"]
         digests = {key: str(said[key]) for key in ("project", "model") if key in said}
         self._waiting[identity] = _Asked(bare, {"round": int(str(said["round"])), **digests})

@@ -29,7 +29,7 @@ from server.checkpoint import fresh_global_state
 from server.flower_app import PYPROJECT, app_folder, build_app
 from simulations.benchmarks.small_federation import small_spec, small_stores
 from simulations.benchmarks.task_server import TaskServer
-from simulations.grid import FIRST_NODE, be_the_hub, node_context
+from simulations.local_grid import FIRST_NODE, be_the_hub, node_context
 
 SITE, SUPEREXEC = "site-01", "flower-superexec"
 

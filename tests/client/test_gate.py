@@ -25,7 +25,7 @@ from common.messages import HELLO, TRAIN, Answer
 from common.project import create_project
 from common.store import Store
 from server.flower_app import app_folder, build_app
-from simulations.grid import FIRST_NODE, be_the_hub, node_context
+from simulations.local_grid import FIRST_NODE, be_the_hub, node_context
 
 pytestmark = pytest.mark.slow
 

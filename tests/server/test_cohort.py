@@ -13,7 +13,8 @@ from common.project import Project, create_project
 from common.store import Store
 from server import cohort
 from server.cohort import LONGEST_REASON, Reply, Roster, exchange
-from simulations.grid import FIRST_NODE, Faults, InProcessGrid
+from simulations.grid import Faults, InProcessGrid
+from simulations.local_grid import FIRST_NODE
 
 Act = Callable[[str], None]
 SECONDS = 0.2

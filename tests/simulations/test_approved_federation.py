@@ -21,7 +21,8 @@ from server import cohort
 from server.app import app as server_app
 from server.members import Members
 from server.run import RunSettings
-from simulations.grid import InProcessGrid, hub_context
+from simulations.grid import InProcessGrid
+from simulations.local_grid import hub_context
 
 
 def run(grid: InProcessGrid, settings: RunSettings) -> None:

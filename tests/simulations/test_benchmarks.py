@@ -31,7 +31,7 @@ from simulations.benchmarks.hub_process import AnsweringGrid
 from simulations.benchmarks.made_answer import write_answer
 from simulations.benchmarks.secagg import measure_secure_aggregation
 from simulations.benchmarks.small_federation import small_stores
-from simulations.grid import be_the_hub
+from simulations.local_grid import be_the_hub
 
 WEIGHT_CAP = 1024
 
