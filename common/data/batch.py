@@ -82,8 +82,8 @@ class Batch:
     doubted: Tensor | None = None
     """(B, F) bool, what of `findings` the shown text calls possible only; None where nobody asked."""
     sides: Tensor | None = None
-    """(B, 2) bool, whether what the shown text states is on the left, and on the right; None where nobody
-    asked."""
+    """(B, F, 2) bool, whether the shown text speaks of the left, and of the right, where it states or denies
+    an entity; None where nobody asked."""
     whole_report: Tensor | None = None
     """(B,) bool, whether the shown text is the whole report; None where nobody asked."""
     entities: Entities | None = field(default=None, metadata=SHARED)

@@ -6,6 +6,7 @@ Shapes: B rows, C channels, S pixels a side, T word pieces, N patches, K visible
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from common.data.batch import Batch, Entities
 from common.data.corpus import Corpus, Pieces
 from common.model.encoders import patch_pixels
 from common.spec.run import Spec
-from common.text.entities import OBSERVED, EntityReader, Statement
+from common.text.entities import OBSERVED, EntityReader, Statement, together
 from common.text.ontology import sentences as ontology_sentences
 from common.text.tokenizer import CLS, PAD, SEP, ReportTokenizer, mask_tokens
 
@@ -70,8 +71,7 @@ def build_batch(
             random_share=masked_language.random_share,
             kept_share=masked_language.kept_share,
         )
-    findings, doubted, denied, whole = _statements(corpus, rows, shown)
-    sides = None if corpus.findings is None else _sides(corpus.findings, corpus.reader, rows, shown)
+    told = _told(corpus, rows, shown)
     return Batch(
         images=images,
         has_image=torch.from_numpy(corpus.has_image[rows]),
@@ -79,11 +79,11 @@ def build_batch(
         token_mask=token_mask,
         has_text=torch.tensor([bool(read.sentences) for read in shown]),
         study=torch.from_numpy(corpus.study[rows]),
-        findings=findings,
-        doubted=doubted,
-        denied=denied,
-        sides=sides,
-        whole_report=whole,
+        findings=None if told is None else told.stated,
+        doubted=None if told is None else told.doubted,
+        denied=None if told is None else told.denied,
+        sides=None if told is None else told.sides,
+        whole_report=None if told is None else told.whole,
         entities=(
             entities_of(corpus.reader, tokenizer)
             if spec.objectives.knowledge is not None and corpus.reader is not None
@@ -131,47 +131,39 @@ def _meanings(corpus: Corpus, rows: npt.NDArray[np.int64], shown: Sequence[Shown
     )
 
 
-def _statements(
-    corpus: Corpus, rows: npt.NDArray[np.int64], shown: Sequence[Shown]
-) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
-    """(B, F) what the shown sentences state, doubt and deny, and (B,) whether they are the whole report.
+class _Told(NamedTuple):
+    """What the shown sentences say of the F entities; see the fields of `Batch`."""
 
-    A whole report that names nothing says "normal study".
-    """
+    stated: Tensor
+    """(B, F) bool, as the next two."""
+    doubted: Tensor
+    denied: Tensor
+    sides: Tensor
+    """(B, F, 2) bool."""
+    whole: Tensor
+    """(B,) bool."""
+
+
+def _told(corpus: Corpus, rows: npt.NDArray[np.int64], shown: Sequence[Shown]) -> _Told | None:
+    """What the shown sentences say; None where nobody read findings. A whole report that names nothing says
+    "normal study"."""
     if corpus.findings is None or corpus.reader is None:
-        return None, None, None, None
-    reader = corpus.reader
-    stated, doubted, denied = (torch.zeros(len(rows), reader.width, dtype=torch.bool) for _ in range(3))
+        return None
+    normal, shape = corpus.reader.normal, (len(rows), corpus.reader.width)
+    flags = [torch.zeros(shape, dtype=torch.bool) for _ in Statement._fields]
     whole = torch.zeros(len(rows), dtype=torch.bool)
     for slot, (row, part) in enumerate(zip(rows, shown, strict=True)):
         report = corpus.findings[row]
-        said = [report[i] for i in part.sentences]
-        whole[slot] = bool(report) and len(said) == len(report)
-        named = frozenset[int]().union(*(sentence.stated for sentence in said)) - {reader.normal}
-        if not named and whole[slot] and reader.normal is not None:
-            named = frozenset([reader.normal])
-        sure = frozenset[int]().union(*(sentence.stated - sentence.doubted for sentence in said))
-        stated[slot, list(named)] = True
-        maybe = frozenset[int]().union(*(sentence.doubted for sentence in said))
-        doubted[slot, list(maybe - sure)] = True
-        denied[slot, list(frozenset[int]().union(*(sentence.denied for sentence in said)) - named)] = True
-    return stated, doubted, denied, whole
-
-
-def _sides(
-    findings: Sequence[Sequence[Statement]],
-    reader: EntityReader | None,
-    rows: npt.NDArray[np.int64],
-    shown: Sequence[Shown],
-) -> Tensor:
-    """(B, 2) bool, the sides that the shown sentences name where they state something; turned with them."""
-    nothing = {None if reader is None else reader.normal}
-    named = torch.zeros(len(rows), 2, dtype=torch.bool)
-    for slot, (row, part) in enumerate(zip(rows, shown, strict=True)):
-        for said in (findings[row][i] for i in part.sentences):
-            if said.stated - nothing:
-                named[slot] |= torch.tensor(said.sides[::-1] if part.mirrored else said.sides)
-    return named
+        said = together(report[i] for i in part.sentences)
+        whole[slot] = bool(report) and len(part.sentences) == len(report)
+        named = said.stated - {normal}
+        if not named and whole[slot] and normal is not None:
+            named = frozenset([normal])
+        said = said._replace(stated=named)
+        for flag, places in zip(flags, said.mirrored if part.mirrored else said, strict=True):
+            flag[slot, list(places)] = True
+    stated, doubted, denied, left, right = flags
+    return _Told(stated, doubted, denied, torch.stack([left, right], dim=-1), whole)
 
 
 def lay_out(reports: Sequence[tuple[Pieces, ...]], *, max_tokens: int) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from common.data.batch import Batch
 from common.model.encoders import Tokens
 from common.objectives.base import Loss, Objective, Views
-from common.objectives.targets import same_study, same_text
+from common.objectives.targets import same_findings, same_study, same_text
 from common.spec.objectives import ImageTextMatchingSpec
 
 
@@ -67,20 +67,11 @@ class ImageTextMatching(Objective):
 
 
 def may_be_false(batch: Batch, rows: Tensor) -> Tensor:
-    """(n, n) bool, which of `rows` (n,) are no partners: not of one text, one study, or the same findings.
-
-    The same finding on the left and on the right are two findings.
-    """
+    """(n, n) bool, which of `rows` (n,) are no partners: not of one text, one study, or the same findings."""
     positive = same_text(batch.tokens[rows]) | same_study(batch.study[rows])
     if batch.findings is not None:
-        stated = batch.findings[rows]
-        same = (stated[:, None] == stated[None]).all(dim=-1)
-        if batch.sides is not None:
-            left, right = batch.sides[rows].unbind(dim=1)
-            one, other = left & ~right, right & ~left
-            across = one[:, None] & other[None]
-            same = same & ~(across | across.T)
-        positive = positive | same
+        assert batch.sides is not None
+        positive = positive | same_findings(batch.findings[rows], batch.sides[rows])
     return ~positive
 
 

@@ -2,7 +2,8 @@
 alike.
 
 Against false negatives: two patients with the same findings are no counterexamples to each other (Wang et al.
-2022, MedCLIP, arXiv:2210.10163). Shapes: B pairs, T word pieces, F entities, W words.
+2022, MedCLIP, arXiv:2210.10163). The same finding on the left of one and on the right of the other is two
+findings. Shapes: B pairs, T word pieces, F entities, W words.
 """
 
 import torch
@@ -36,9 +37,10 @@ def negative_weights(spec: TargetsSpec, batch: Batch, rows: Tensor) -> Tensor | 
 
     Positives count once. None when all count alike.
     """
-    if spec.hard_negative_weight == 1 or batch.findings is None or batch.denied is None:
+    if spec.hard_negative_weight == 1:
         return None
-    hard = opposed(batch.findings[rows], batch.denied[rows]) & ~positives_of(spec, batch, rows)
+    stated, denied, sides = _findings(batch, rows)
+    hard = opposed(stated, denied, sides) & ~positives_of(spec, batch, rows)
     return torch.where(hard, spec.hard_negative_weight, 1.0)
 
 
@@ -52,33 +54,47 @@ def same_study(study: Tensor) -> Tensor:
     return study[:, None] == study[None]
 
 
-def opposed(stated: Tensor, denied: Tensor) -> Tensor:
-    """(B, F) and (B, F) bool -> (B, B) bool, whether one report states what the other denies."""
-    contradicts = stated.float() @ denied.float().T > 0
+def same_findings(stated: Tensor, sides: Tensor) -> Tensor:
+    """(B, F) and (B, F, 2) bool -> (B, B) bool, whether two reports state the same, or both nothing."""
+    shared, each = _shared(stated.float(), stated.float(), sides), stated.sum(dim=1)
+    return (shared == each[:, None]) & (shared == each[None])
+
+
+def opposed(stated: Tensor, denied: Tensor, sides: Tensor) -> Tensor:
+    """(B, F), (B, F) and (B, F, 2) bool -> (B, B) bool, whether one report states what the other denies."""
+    contradicts = _shared(stated.float(), denied.float(), sides) > 0
     return contradicts | contradicts.T
 
 
-def entity_overlap(findings: Tensor) -> Tensor:
+def entity_overlap(findings: Tensor, sides: Tensor) -> Tensor:
     """(B, B) Jaccard overlap of what two reports state, 0..1; 0 where one of them states nothing.
 
     Args:
         findings: (B, F) bool, what each report says is there.
+        sides: (B, F, 2) bool, whether it says so of the left, and of the right.
     """
     stated = findings.float()
-    both = stated @ stated.T
+    both = _shared(stated, stated, sides)
     either = stated.sum(dim=1)[:, None] + stated.sum(dim=1)[None] - both
     return both / either.clamp(min=1)
 
 
-def label_cosine(stated: Tensor, denied: Tensor) -> Tensor:
-    """(B, B) cosine of the reports' labels, 1 stated, -1 denied, 0 silent; 0 where one of them is silent."""
-    labels = stated.float() - denied.float()
-    return _cosine(labels)
+def label_cosine(stated: Tensor, denied: Tensor, sides: Tensor) -> Tensor:
+    """(B, B) cosine of the reports' labels, 1 stated, -1 denied, 0 silent; 0 where one of them is silent.
+
+    Args:
+        stated: (B, F) bool.
+        denied: (B, F) bool.
+        sides: (B, F, 2) bool, whether it speaks of the left, and of the right.
+    """
+    labels = F.normalize(stated.float() - denied.float(), dim=1)
+    return _shared(labels, labels, sides)
 
 
 def report_similarity(reports: Tensor) -> Tensor:
     """(B, W) TF-IDF vectors -> (B, B) cosines, 0..1; -1..1 of (B, D) vectors of a frozen encoder."""
-    return _cosine(reports)
+    unit = F.normalize(reports, dim=1)
+    return unit @ unit.T
 
 
 def mix_targets(partners: Tensor, alike: Tensor, share: float, temperature: float | None = None) -> Tensor:
@@ -105,10 +121,11 @@ def mix_targets(partners: Tensor, alike: Tensor, share: float, temperature: floa
 
 def _alike(spec: TargetsSpec, batch: Batch, rows: Tensor) -> Tensor | None:
     match spec.alike:
-        case "entity_overlap" if batch.findings is not None:
-            return entity_overlap(batch.findings[rows])
-        case "label_cosine" if batch.findings is not None and batch.denied is not None:
-            return label_cosine(batch.findings[rows], batch.denied[rows])
+        case "entity_overlap":
+            stated, _, sides = _findings(batch, rows)
+            return entity_overlap(stated, sides)
+        case "label_cosine":
+            return label_cosine(*_findings(batch, rows))
         case "report_similarity" if batch.words is not None:
             return report_similarity(batch.words[rows])
         case "encoder_similarity" if batch.meanings is not None:
@@ -118,6 +135,27 @@ def _alike(spec: TargetsSpec, batch: Batch, rows: Tensor) -> Tensor | None:
     raise AssertionError(f"the batch was built without what {spec.alike} compares")
 
 
-def _cosine(x: Tensor) -> Tensor:
-    unit = F.normalize(x, dim=1)
-    return unit @ unit.T
+def _findings(batch: Batch, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(n, F) stated, (n, F) denied and (n, F, 2) sides of the chosen rows."""
+    assert batch.findings is not None, "the batch was built without what reports state"
+    assert batch.denied is not None
+    assert batch.sides is not None
+    return batch.findings[rows], batch.denied[rows], batch.sides[rows]
+
+
+def _shared(one: Tensor, other: Tensor, sides: Tensor) -> Tensor:
+    """(B, F) and (B, F) -> (B, B) products summed over the entities, but for an entity that one report has on
+    the left alone and the other on the right alone.
+
+    Args:
+        one: of the rows.
+        other: of the columns.
+        sides: (B, F, 2) bool, of both.
+    """
+    left, right = sides.unbind(dim=-1)
+    only_left, only_right = left & ~right, right & ~left
+    return (
+        (one * ~(only_left | only_right)) @ other.T
+        + (one * only_left) @ (other * ~only_right).T
+        + (one * only_right) @ (other * ~only_left).T
+    )

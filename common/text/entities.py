@@ -5,7 +5,7 @@ al. 2001, doi:10.1006/jbin.2001.1029). Rules need no model and no private text, 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, NamedTuple
@@ -73,20 +73,45 @@ class Mention:
 
 
 class Statement(NamedTuple):
-    """What one sentence says, as places in the ontology."""
+    """What a text says, as places in the ontology."""
 
-    stated: frozenset[int]
+    stated: frozenset[int] = frozenset()
     """What is or may be there, and all that it is a kind of."""
-    doubted: frozenset[int]
+    doubted: frozenset[int] = frozenset()
     """What of `stated` only may be there."""
-    denied: frozenset[int]
+    denied: frozenset[int] = frozenset()
     """What is not there."""
-    sides: tuple[bool, bool] = (False, False)
-    """Whether it names the left, and whether the right."""
+    left: frozenset[int] = frozenset()
+    """What of `stated` and `denied` a sentence about the left speaks of."""
+    right: frozenset[int] = frozenset()
+    """The same of the right; what a sentence about both sides speaks of is in both."""
+
+    @property
+    def mirrored(self) -> "Statement":
+        """The same of the mirrored image."""
+        return self._replace(left=self.right, right=self.left)
 
 
-SILENT = Statement(frozenset(), frozenset(), frozenset())
-"""Of a sentence that says nothing of any entity."""
+SILENT = Statement()
+"""Of a text that says nothing of any entity."""
+
+
+def together(statements: Iterable[Statement]) -> Statement:
+    """What several texts say as one: what one of them states is not denied, nor doubted if one is sure of it.
+
+    Where it is there counts, not where else it is not: "effusion on the left, none on the right" is left.
+    """
+    parts = tuple(statements)
+    stated = SILENT.stated.union(*(part.stated for part in parts))
+    sure = SILENT.stated.union(*(part.stated - part.doubted for part in parts))
+    counted = [part.stated | (part.denied - stated) for part in parts]
+    return Statement(
+        stated,
+        doubted=stated - sure,
+        denied=SILENT.denied.union(*(part.denied for part in parts)) - stated,
+        left=SILENT.left.union(*(part.left & named for part, named in zip(parts, counted, strict=True))),
+        right=SILENT.right.union(*(part.right & named for part, named in zip(parts, counted, strict=True))),
+    )
 
 
 class EntityReader:
@@ -139,22 +164,22 @@ class EntityReader:
         return self.statement(sentence).stated
 
     def statement(self, sentence: str) -> Statement:
-        """What `sentence` states, doubts and denies."""
-        places: dict[Polarity, set[int]] = {"present": set(), "uncertain": set(), "absent": set()}
-        for mention in self.read(sentence):
-            named = (
-                {self._place[mention.entity]}
-                if mention.polarity == "absent"
-                else self._closure[mention.entity]
-            )
-            places[mention.polarity] |= named
-        present, doubted = places["present"], places["uncertain"]
-        return Statement(
-            stated=frozenset(present | doubted),
-            doubted=frozenset(doubted - present),
-            denied=frozenset(places["absent"] - present - doubted),
-            sides=sides(sentence),
-        )
+        """What `sentence` states, doubts and denies, and of which side it speaks."""
+        said = together(self._alone(mention) for mention in self.read(sentence))
+        named = said.stated | said.denied
+        left, right = sides(sentence)
+        return said._replace(left=named if left else SILENT.left, right=named if right else SILENT.right)
+
+    def _alone(self, mention: Mention) -> Statement:
+        """What one mention says by itself."""
+        closure = self._closure[mention.entity]
+        match mention.polarity:
+            case "present":
+                return Statement(stated=closure)
+            case "uncertain":
+                return Statement(stated=closure, doubted=closure)
+            case "absent":
+                return Statement(denied=frozenset({self._place[mention.entity]}))
 
 
 @cache

@@ -17,6 +17,7 @@ from common.spec.model import MetadataSpec
 from common.spec.run import Spec
 from common.store import Store
 from common.text.entities import entity_reader
+from common.text.ontology import load_ontology
 
 
 def open_batches(project: Project, store: Store, bank: Store | None, spec: Spec) -> Batches:
@@ -80,17 +81,26 @@ def test_a_mirrored_image_keeps_the_truth_of_its_report(
     project: Project, stores: dict[str, Store], share: float
 ) -> None:
     """Opacity on the left is bright on the left, mirrored or not; a plain flip would not keep it."""
-    spec = tiny_spec(data__flip_share=share, data__augment=False, data__anchor_pairs=0)
+    spec = tiny_spec(
+        data__flip_share=share, data__augment=False, data__anchor_pairs=0,
+        objectives__global_contrastive={"targets": {"alike": "entity_overlap"}},
+    )  # fmt: skip
     batches = open_batches(project, stores["east"], None, spec)
+    opacity = [entity.name for entity in load_ontology().entities].index("opacity")
     untouched = {image.numpy().tobytes() for image in grey_values(batches.private.images(range(12)))}  # type: ignore[arg-type]
     seen = mirrored = 0
     for step in range(10):
         batch = batches.at(step)
-        for image, tokens, mask in zip(batch.images[:, 0], batch.tokens, batch.token_mask, strict=True):
+        assert batch.sides is not None
+        sides = batch.sides[:, opacity].tolist()
+        for image, tokens, mask, told in zip(
+            batch.images[:, 0], batch.tokens, batch.token_mask, sides, strict=True
+        ):
             words = project.tokenizer.decode(tokens[mask])
             if "opacity" in words:
                 left, right = image[4:8, :8].mean(), image[4:8, 8:].mean()
                 assert ("left" in words) == bool(left > right)
+                assert told == ["left" in words, "right" in words]
                 seen += 1
                 mirrored += image[None].numpy().tobytes() not in untouched
     assert seen > 10

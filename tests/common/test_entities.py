@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.text.entities import OBSERVED, EntityReader, Mention, entity_reader
+from common.text.entities import OBSERVED, SILENT, EntityReader, Mention, entity_reader, together
 from common.text.ontology import load_ontology, parse_ontology
 
 ONTOLOGY = load_ontology()
@@ -75,6 +75,38 @@ def test_what_is_stated_includes_all_that_it_is_a_kind_of(names: list[str]) -> N
 
 def test_a_mention_in_doubt_counts_as_stated() -> None:
     assert READER.stated("Possible pneumonia.") == READER.stated("Pneumonia.") != frozenset()
+
+
+def places(*names: str) -> frozenset[int]:
+    at = {entity.name: place for place, entity in enumerate(ONTOLOGY.entities)}
+    return frozenset(at[name] for name in names)
+
+
+def test_a_sentence_puts_what_it_speaks_of_on_its_side() -> None:
+    left = READER.statement("Pleural effusion on the left.")
+    assert places("pleural effusion") <= left.left == left.stated
+    assert not left.right
+    assert left.mirrored == READER.statement("Pleural effusion on the right.")
+    neither = READER.statement("Pleural effusion.")
+    assert neither.left == neither.right == frozenset()
+    both = READER.statement("Pleural effusions, right more than left.")
+    assert both.left == both.right == both.stated
+    assert READER.statement("No pleural effusion on the right.").right == places("pleural effusion")
+
+
+def test_where_a_report_puts_a_finding_counts_and_not_where_it_denies_it() -> None:
+    said = ("Pleural effusion on the left.", "No pleural effusion on the right.")
+    for sentences in (said, said[::-1]):
+        report = together(READER.statement(sentence) for sentence in sentences)
+        assert report.denied == report.right == frozenset()
+        assert report.left == report.stated == READER.stated(said[0])
+
+
+def test_one_sure_sentence_ends_the_doubt_of_another() -> None:
+    doubt, sure = (READER.statement(text) for text in ("Possible pneumonia.", "There is pneumonia."))
+    assert doubt.doubted == doubt.stated == sure.stated
+    assert together([doubt, sure]) == together([sure, doubt]) == sure
+    assert together([]) == SILENT
 
 
 def test_another_ontology_may_be_read() -> None:

@@ -22,6 +22,7 @@ def batch_of(texts: list[int], studies: list[int], stated: list[int]) -> Batch:
         has_text=yes,
         study=torch.tensor(studies),
         findings=torch.nn.functional.one_hot(torch.tensor(stated), 4).bool(),
+        sides=torch.zeros(rows, 4, 2, dtype=torch.bool),
     )
 
 
@@ -47,10 +48,8 @@ def test_no_positive_is_ever_drawn(pairs: list[tuple[int, int, int]], seed: int)
 
 def test_the_same_finding_on_the_other_side_is_another_finding() -> None:
     both, left, right, nowhere = (True, True), (True, False), (False, True), (False, False)
-    batch = replace(
-        batch_of([0, 1, 2, 3, 4], [0, 1, 2, 3, 4], [1] * 5),
-        sides=torch.tensor([left, right, both, nowhere, left]),
-    )
+    sides = torch.tensor([left, right, both, nowhere, left])
+    batch = replace(batch_of([0, 1, 2, 3, 4], [0, 1, 2, 3, 4], [1] * 5), sides=sides[:, None].expand(5, 4, 2))
     false = may_be_false(batch, torch.arange(5))
     expected = torch.zeros(5, 5, dtype=torch.bool)
     expected[0, 1] = expected[1, 0] = expected[1, 4] = expected[4, 1] = True
