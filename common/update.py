@@ -9,23 +9,24 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from common.errors import IntegrityError, PolicyError
-from common.keystream import PIECE, Keystream, Scratch
+from common.keystream import Keystream, Scratch
 from common.seeds import derive_key
 
 Vector = npt.NDArray[np.float32]
-Words: TypeAlias = npt.NDArray[np.uint32] | npt.NDArray[np.uint16]
+Words = npt.NDArray[np.unsignedinteger]
 """Integers modulo 2^24 in uint32 (the eight bits above are of no account), or modulo 2^16 in uint16."""
+Integers = npt.NDArray[np.int32] | npt.NDArray[np.int16]
 Weights = dict[str, Vector]
 """Tensor name -> float32 array, in the model's order."""
 
-CHUNK = PIECE
-"""Coordinates worked on at a time, so that scratch memory does not grow with the model."""
+CHUNK = 1 << 15
+"""Coordinates worked on at a time: scratch does not grow with the model, and stays in the cache."""
 
 FIXED_POINT = 1 << 20
 """Losses travel as integers in units of 2^-20."""
@@ -61,14 +62,18 @@ class Profile:
         """Whether the sum of so many updates stays within a word."""
         return sites * self.levels < 1 << (self.word_bits - 1)
 
-    def zeros(self, coordinates: int) -> Words:
+    def zeros(self, coordinates: int) -> "Planes":
         """An empty sum."""
-        return np.zeros(coordinates, np.uint32) if self.word_bits == 24 else np.zeros(coordinates, np.uint16)
+        high = np.zeros(coordinates, np.uint8) if self.word_bits == 24 else None
+        return Planes(np.zeros(coordinates, np.uint16), high)
 
 
 @dataclass(frozen=True)
 class Planes:
-    """Packed words: a plane of low halves and, where words have 24 bits, a plane of high bytes."""
+    """Packed words: a plane of low halves and, where words have 24 bits, a plane of high bytes.
+
+    An update, masked or not, and a sum of updates: both stay packed.
+    """
 
     low: npt.NDArray[np.uint16]
     high: npt.NDArray[np.uint8] | None
@@ -81,20 +86,33 @@ class Planes:
         """Bytes that travel."""
         return self.low.nbytes + (0 if self.high is None else self.high.nbytes)
 
-    def words(self, part: slice) -> Words:
-        """The words of `part`; a copy where there are two planes, the plane itself where there is one."""
+    def integers(self, part: slice = slice(None)) -> Integers:
+        """The integers in -2^(w-1)..2^(w-1) - 1 that the words of `part` stand for; not to be written to."""
         if self.high is None:
-            return self.low[part]
-        words = self.high[part].astype(np.uint32)
-        words <<= np.uint32(16)
-        words |= self.low[part]
-        return words
+            return self.low[part].view(np.int16)
+        steps = self.high[part].view(np.int8).astype(np.int32)
+        steps <<= np.int32(16)
+        steps |= self.low[part].astype(np.int32)
+        return steps
 
-    def put(self, part: slice, words: Words) -> None:
-        """Write the words of `part` back."""
+    def add_words(self, part: slice, words: Words) -> None:
+        """Add `words`, which are used up, to those of `part`, in place and modulo 2^w."""
+        if self.high is None:
+            self.low[part] += words
+            return
+        words += self.low[part].astype(np.uint32)
         self.low[part] = words
-        if self.high is not None:
-            self.high[part] = words >> np.uint32(16)
+        words >>= np.uint32(16)
+        self.high[part] += words.astype(np.uint8)
+
+    def add(self, part: slice, other: "Planes") -> None:
+        """Add the words of `other` in `part` to ours, in place and modulo 2^w."""
+        low, added = self.low[part], other.low[part]
+        low += added
+        if self.high is not None and other.high is not None:
+            high = self.high[part]
+            high += other.high[part]
+            high += low < added  # what the low halves carry
 
     def fit(self, profile: Profile, coordinates: int) -> bool:
         """Whether they are one packed update of a model of so many coordinates."""
@@ -244,8 +262,8 @@ def pack(quantised: npt.NDArray[np.int16], profile: Profile) -> Planes:
     return Planes(quantised.view(np.uint16), high)
 
 
-def add_packed(total: Words, planes: Planes, profile: Profile) -> None:
-    """Add one packed update to `total` (N,), modulo 2^w.
+def add_packed(total: Planes, planes: Planes, profile: Profile) -> None:
+    """Add one packed update to `total` (N,), in place and modulo 2^w.
 
     Raises:
         IntegrityError: the planes have another type or length than the model needs.
@@ -253,19 +271,10 @@ def add_packed(total: Words, planes: Planes, profile: Profile) -> None:
     if not planes.fit(profile, len(total)):
         raise IntegrityError("the update has another length or type than the model")
     for part in parts(len(total)):
-        total[part] += planes.words(part)
+        total.add(part, planes)
 
 
-def centred(words: Words) -> npt.NDArray[np.int32]:
-    """Words modulo 2^w -> the integers in -2^(w-1)..2^(w-1) - 1 that they stand for."""
-    if words.dtype == np.uint16:
-        return words.view(np.int16).astype(np.int32)
-    steps = (words << np.uint32(8)).view(np.int32)
-    steps >>= np.int32(8)
-    return steps
-
-
-def mean_update(total: Words, clips: Vector, layout: Layout, profile: Profile, *, weight: float) -> Vector:
+def mean_update(total: Planes, clips: Vector, layout: Layout, profile: Profile, *, weight: float) -> Vector:
     """Sum of quantised updates -> (N,) their weighted mean.
 
     Args:
@@ -281,7 +290,7 @@ def mean_update(total: Words, clips: Vector, layout: Layout, profile: Profile, *
         scale = np.float64(clip) / (profile.levels * weight)
         for part in parts(len(tensor)):
             steps = exact[: part.stop - part.start]
-            steps[:] = centred(total[start + part.start : start + part.stop])
+            steps[:] = total.integers(slice(start + part.start, start + part.stop))
             steps *= scale
             tensor[part] = steps
         start += len(tensor)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from common.errors import IntegrityError
 from common.messages import Answer, Instruction
-from common.update import FIXED_POINT, Layout, Profile, Vector, Words, add_packed, mean_update, sum_names
+from common.update import FIXED_POINT, Layout, Planes, Profile, Vector, add_packed, mean_update, sum_names
 
 Lanes = dict[str, int]
 """Name of a sum -> its value; see `common.update.sum_names`."""
@@ -64,7 +64,7 @@ class Accumulator:
         self._sums += answer.sums
         return lanes
 
-    def take_sum(self, words: Words, sums: npt.NDArray[np.uint64], *, sites: int) -> None:
+    def take_sum(self, total: Planes, sums: npt.NDArray[np.uint64], *, sites: int) -> None:
         """Take what secure aggregation summed over `sites` answers, as if they had been added one by one.
 
         Raises:
@@ -75,7 +75,7 @@ class Accumulator:
             raise IntegrityError(
                 f"{sites} answers weigh {weight}, not {sites} to {sites * self._weight_cap} together"
             )
-        self._total, self._sums = words, sums
+        self._total, self._sums = total, sums
 
     def finish(self) -> RoundSum:
         """The weighted mean of all answers added; at least one was."""

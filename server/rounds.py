@@ -100,7 +100,7 @@ def _collect_securely(
     attempt = time.time_ns() // NANOSECONDS_PER_ATTEMPT
     found = SecureRound(grid, cohort, replace(instruction, attempt=attempt), project, ledgers).play()
     accumulator = _accumulator(instruction, project)
-    accumulator.take_sum(found.words, found.lanes, sites=len(found.survivors))
+    accumulator.take_sum(found.total, found.lanes, sites=len(found.survivors))
     return Collected(
         sum=accumulator.finish(),
         sites=tuple(

@@ -31,7 +31,7 @@ from common.secagg.messages import (
 )
 from common.secagg.round_terms import terms_of
 from common.secagg.site import Lanes
-from common.update import Words
+from common.update import Planes
 from server.cohort import Cohort, Reply, exchange
 from server.ledgers import LedgerHeads
 from server.report.records import SiteRound
@@ -46,7 +46,7 @@ Take = Callable[[int, Step], None]
 class SecureSum:
     """What a round leaves at the hub."""
 
-    words: Words
+    total: Planes
     lanes: Lanes
     survivors: tuple[str, ...]
     """Sites whose updates are in the sum."""
@@ -77,7 +77,7 @@ class SecureRound:
         """
         started = time.perf_counter()
         try:
-            words, lanes, survivors = self._play()
+            total, lanes, survivors = self._play()
         except AbortError as error:
             why = "; ".join(f"{site.name}: {site.reason}" for site in self.dropped.values())
             raise PeerError(
@@ -85,7 +85,7 @@ class SecureRound:
                 "the model of the round before is kept, mend the sites and run again with --resume"
             ) from None
         return SecureSum(
-            words,
+            total,
             lanes,
             tuple(self.project.roster.names[place] for place in survivors),
             self.dropped,
@@ -93,7 +93,7 @@ class SecureRound:
             self.summing_seconds,
         )
 
-    def _play(self) -> tuple[Words, Lanes, tuple[int, ...]]:
+    def _play(self) -> tuple[Planes, Lanes, tuple[int, ...]]:
         terms = terms_of(self.instruction, self.project)
         roster = self.project.roster
         everyone = [roster.place_of(site) for site in self.cohort]
@@ -129,9 +129,9 @@ class SecureRound:
             lambda site, step: unmasking.take(site, Shares.from_bytes(step.body)),
         )
         started = time.perf_counter()
-        words, lanes = unmasking.close(threads=self.project.spec.train.threads)
+        total, lanes = unmasking.close(threads=self.project.spec.train.threads)
         self.summing_seconds += time.perf_counter() - started
-        return words, lanes, survivors
+        return total, lanes, survivors
 
     @property
     def _timeout_seconds(self) -> float:

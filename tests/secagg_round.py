@@ -12,7 +12,7 @@ from common.secagg.keys import Secret, identity_of
 from common.secagg.messages import table_to_bytes
 from common.secagg.site import Lanes, Masked, Member, advertise, consent, mask, reveal, share
 from common.secagg.terms import Terms
-from common.update import Planes, Profile, Words, pack
+from common.update import Planes, Profile, pack
 
 WIDE = Profile.named("wide", sites=256)
 THIN = Profile.named("thin", sites=20)
@@ -54,11 +54,18 @@ def update(place: int, terms: Terms) -> tuple[np.ndarray, Planes, Lanes]:
     return steps, pack(steps.copy(), terms.profile), lanes
 
 
+def words_of(planes: Planes) -> np.ndarray:
+    """What the planes hold, without signs: 24 bits in uint32, or 16 in uint16."""
+    if planes.high is None:
+        return planes.low
+    return planes.high.astype(np.uint32) << np.uint32(16) | planes.low
+
+
 @dataclass
 class Outcome:
     """What a finished round leaves."""
 
-    words: Words
+    total: Planes
     lanes: Lanes
     survivors: tuple[int, ...]
     sent: dict[int, tuple[Planes, Lanes]] = field(default_factory=dict)
@@ -122,7 +129,7 @@ def play(
             masked[place] = mask(members[place], shared[place], sharing.for_site(place), planes, lanes)
             summing.take(place, planes, lanes)
             sent[place] = (planes, lanes)
-            record("masked words", place, planes.words(slice(None)).tobytes())
+            record("masked words", place, words_of(planes).tobytes())
             record("masked lanes", place, lanes.tobytes())
     consenting = summing.close()
 
@@ -139,8 +146,8 @@ def play(
             shares = reveal(members[place], consented[place], consenting.signatures)
             unmasking.take(place, shares)
             record("revealed shares", place, shares.to_bytes())
-    words, lanes = unmasking.close()
-    return Outcome(words, lanes, consenting.survivors, sent)
+    total, lanes = unmasking.close()
+    return Outcome(total, lanes, consenting.survivors, sent)
 
 
 def counting(seed: str = "") -> Callable[[int], bytes]:

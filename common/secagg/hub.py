@@ -9,7 +9,7 @@ the next stage, and refuses when fewer than the threshold are left.
 | `Sharing`     | sealed shares         | each its shares           | `Summing`     |
 | `Summing`     | masked updates        | the survivors             | `Consenting`  |
 | `Consenting`  | signatures            | all signatures            | `Unmasking`   |
-| `Unmasking`   | shares of the secrets | (nothing; the sum is out) | `Words, Lanes`|
+| `Unmasking`   | shares of the secrets | (nothing; the sum is out) | `Planes, Lanes` |
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ import numpy as np
 
 from common.secagg.abort import AbortError, Reason, refusal
 from common.secagg.keys import Secret, public_key, verify
-from common.secagg.masks import MaskKeys, mask_numbers
+from common.secagg.masks import MaskKeys, mask_numbers, mask_planes
 from common.secagg.messages import SEALED_BYTES, Advert, Shares, Table
 from common.secagg.shamir import join
 from common.secagg.site import Lanes, check_advert
@@ -33,7 +33,7 @@ from common.secagg.transcript import (
     self_mask,
     stream_keys,
 )
-from common.update import Planes, Words, add_packed
+from common.update import Planes, add_packed
 
 SUBSETS_TRIED = 200
 """Choices of a threshold of shares, when some are corrupt."""
@@ -108,7 +108,7 @@ class Summing:
     cohort: Cohort
     identities: Mapping[int, bytes]
     senders: tuple[int, ...]
-    words: Words
+    total: Planes
     lanes: Lanes
     added: set[int] = field(default_factory=set)
 
@@ -120,7 +120,7 @@ class Summing:
             raise refusal(Reason.VECTOR, "the sums are not those of the terms")
         if not planes.fit(terms.profile, terms.coordinates):
             raise refusal(Reason.VECTOR, "the update has another length or type than the model")
-        add_packed(self.words, planes, terms.profile)
+        add_packed(self.total, planes, terms.profile)
         self.lanes += lanes
         self.added.add(site)
 
@@ -173,13 +173,13 @@ class Unmasking:
             raise refusal(Reason.STRANGER, "the shares are not those of survivors and dropped sites")
         self.shares[site] = shares
 
-    def close(self, *, threads: int = 1) -> tuple[Words, Lanes]:
+    def close(self, *, threads: int = 1) -> tuple[Planes, Lanes]:
         """The sum of the survivors' updates and of their lanes."""
         self.summed.cohort.require_threshold(self.shares)
         seeds = self._masks_on_the_sum()
-        mask_numbers(self.summed.words, stream_keys(seeds, "words"), threads=threads)
+        mask_planes(self.summed.total, stream_keys(seeds, "words"), threads=threads)
         mask_numbers(self.summed.lanes, stream_keys(seeds, "lanes"))
-        return self.summed.words, self.summed.lanes
+        return self.summed.total, self.summed.lanes
 
     def _masks_on_the_sum(self) -> MaskKeys:
         """Seeds to add and to subtract so that nothing is left but the updates."""

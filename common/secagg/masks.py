@@ -7,6 +7,7 @@ A mask that one site adds and another subtracts is gone from their sum. Sums are
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,27 +39,16 @@ OPEN_STREAMS = 32
 def mask_planes(planes: Planes, keys: MaskKeys, *, threads: int = 1) -> None:
     """Mask packed words, in place."""
     dtype = np.uint16 if planes.high is None else np.uint32
-
-    def work(begin: int, end: int, keys: MaskKeys) -> None:
-        streams = _Streams(keys, dtype, begin)
-        for start in range(begin, end, PIECE):
-            part = slice(start, min(start + PIECE, end))
-            words = planes.words(part)
-            streams.apply(words)
-            planes.put(part, words)
-
-    _run(work, len(planes), np.dtype(dtype).itemsize, keys, threads)
+    _run(planes.add_words, len(planes), np.dtype(dtype), keys, threads)
 
 
 def mask_numbers(numbers: Numbers, keys: MaskKeys, *, threads: int = 1) -> None:
-    """Mask words or lanes that lie in one array, such as the hub's sums, in place."""
+    """Mask numbers of one array, such as lanes, in place."""
 
-    def work(begin: int, end: int, keys: MaskKeys) -> None:
-        streams = _Streams(keys, numbers.dtype, begin)
-        for start in range(begin, end, PIECE):
-            streams.apply(numbers[start : min(start + PIECE, end)])
+    def add(part: slice, pad: Numbers) -> None:
+        numbers[part] += pad
 
-    _run(work, len(numbers), numbers.itemsize, keys, threads)
+    _run(add, len(numbers), numbers.dtype, keys, threads)
 
 
 class _Streams:
@@ -66,22 +56,34 @@ class _Streams:
 
     def __init__(self, keys: MaskKeys, dtype: npt.DTypeLike, begin: int) -> None:
         stretch = begin * np.dtype(dtype).itemsize // STRETCH_BYTES
+        self._dtype = dtype
         self._plus = [Keystream(key, dtype, stretch=stretch) for key in keys.plus]
         self._minus = [Keystream(key, dtype, stretch=stretch) for key in keys.minus]
-        self._scratch = Scratch()
+        self._pad, self._scratch = Scratch(), Scratch()
 
-    def apply(self, words: Numbers) -> None:
-        for stream in self._plus:
-            np.add(words, stream.next(len(words), self._scratch), out=words)
+    def pad(self, words: int) -> Numbers:
+        """What all streams add up to in the next `words` words; it is gone at the next call."""
+        plus = self._plus
+        pad = plus[0].next(words, self._pad) if plus else np.zeros(words, self._dtype)
+        for stream in plus[1:]:
+            np.add(pad, stream.next(words, self._scratch), out=pad)
         for stream in self._minus:
-            np.subtract(words, stream.next(len(words), self._scratch), out=words)
+            np.subtract(pad, stream.next(words, self._scratch), out=pad)
+        return pad
 
 
 def _run(
-    work: Callable[[int, int, MaskKeys], None], words: int, word_bytes: int, keys: MaskKeys, threads: int
+    add: Callable[[slice, Numbers], None], words: int, dtype: np.dtype[Any], keys: MaskKeys, threads: int
 ) -> None:
-    """Each thread takes its share of the words, in whole stretches, with streams that start there."""
-    stretch = STRETCH_BYTES // word_bytes
+    """Add all streams, piece by piece; each thread takes its share of the words, in whole stretches."""
+
+    def work(begin: int, end: int, keys: MaskKeys) -> None:
+        streams = _Streams(keys, dtype, begin)
+        for start in range(begin, end, PIECE):
+            part = slice(start, min(start + PIECE, end))
+            add(part, streams.pad(part.stop - part.start))
+
+    stretch = STRETCH_BYTES // dtype.itemsize
     share = stretch * -(-words // (stretch * threads))
     spans = [(begin, min(begin + share, words)) for begin in range(0, words, share or 1)]
     for batch in keys.batches():

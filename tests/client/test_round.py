@@ -20,7 +20,7 @@ from common.messages import HELLO, TRAIN, Answer, Instruction
 from common.project import Project, create_project, weights_of
 from common.store import IMAGES, Row, Store, write_store
 from common.training.trainer import train, validate
-from common.update import FIXED_POINT, centred, digest_weights, sum_names
+from common.update import FIXED_POINT, digest_weights, sum_names
 from server.aggregate import Accumulator
 
 
@@ -92,9 +92,8 @@ def test_the_update_is_training_from_the_model_that_was_sent(
     model = receive_model(site, instruction)
     train_locally(site, model, 1)
     exact = project.layout.flatten(weights_of(model)) - instruction.weights
-    words = answer.planes.words(slice(None))
     bound, levels = np.repeat(instruction.clips, project.layout.sizes), project.profile.levels
-    assert_allclose(centred(words) * bound / levels, exact, atol=float(bound.max()) / levels)
+    assert_allclose(answer.planes.integers() * bound / levels, exact, atol=float(bound.max()) / levels)
 
 
 def test_the_same_instruction_gives_the_same_update_to_the_bit(

@@ -9,7 +9,7 @@ from common.secagg import hub, site
 from common.secagg.abort import AbortError, Reason
 from common.secagg.hub import Advertising, Consenting, Sharing, Summing, Unmasking
 from common.secagg.messages import Shares
-from common.update import Planes, centred
+from common.update import Planes
 
 FIVE = members(5)
 
@@ -71,7 +71,7 @@ def test_a_second_message_of_a_site_is_refused_at_every_stage(stages: Stages) ->
     summing.take(0, *stages.updates[0])
     consenting.take(0, stages.signatures[0])
     unmasking.take(0, stages.shares[0])
-    before = summing.words.copy()
+    before = summing.total.integers().copy()
     for again in (
         lambda: stages.advertising.take(0, stages.adverts[0]),
         lambda: stages.sharing.take(0, stages.sealed[0]),
@@ -81,7 +81,7 @@ def test_a_second_message_of_a_site_is_refused_at_every_stage(stages: Stages) ->
     ):
         with stops(Reason.STRANGER):
             again()
-    assert (summing.words == before).all()
+    assert (summing.total.integers() == before).all()
 
 
 def test_a_site_that_is_not_expected_is_refused_at_every_stage(stages: Stages) -> None:
@@ -125,7 +125,7 @@ def test_an_update_that_does_not_fit_leaves_no_trace(stages: Stages) -> None:
     ):
         with stops(Reason.VECTOR):
             stages.summing.take(0, *wrong)
-    assert not stages.summing.words.any()
+    assert not stages.summing.total.integers().any()
     assert not stages.summing.lanes.any()
     assert not stages.summing.added
 
@@ -139,7 +139,7 @@ def test_a_signature_under_another_list_is_refused(stages: Stages) -> None:
 def unmasked(stages: Stages, shares: dict[int, Shares]) -> np.ndarray:
     for place, revealed in shares.items():
         stages.unmasking.take(place, revealed)
-    return centred(stages.unmasking.close()[0])
+    return stages.unmasking.close()[0].integers()
 
 
 def exact() -> np.ndarray:
@@ -178,7 +178,7 @@ def test_a_corrupt_share_costs_nothing_where_there_are_enough_others() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("secagg_round.reveal", reveal)
         outcome = play(five, said)
-    assert (centred(outcome.words) == outcome.exact(said)[0]).all()
+    assert (outcome.total.integers() == outcome.exact(said)[0]).all()
 
 
 def test_shares_of_other_sites_than_asked_are_refused(stages: Stages) -> None:
@@ -203,6 +203,6 @@ def test_the_hub_stops_below_the_threshold_at_every_stage(stages: Stages) -> Non
 
 
 def test_the_hub_holds_one_sum_whatever_the_number_of_sites() -> None:
-    arrays = [value for value in vars(Stages().summing).values() if isinstance(value, np.ndarray)]
-    assert sum(array.nbytes for array in arrays) == 4 * 16 + 8 * 3
+    held = [value for value in vars(Stages().summing).values() if isinstance(value, Planes | np.ndarray)]
+    assert sum(sums.nbytes for sums in held) == 3 * 16 + 8 * 3
     assert hub.SUBSETS_TRIED > 1

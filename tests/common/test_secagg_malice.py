@@ -28,7 +28,7 @@ from common.secagg import hub, site
 from common.secagg.abort import AbortError
 from common.secagg.messages import Shares
 from common.secagg.terms import Terms, threshold
-from common.update import Planes, centred
+from common.update import Planes
 
 EXAMPLES = int(os.environ.get("FEDVLP_MALICE_EXAMPLES", "2000"))
 """A longer run is asked for by the environment."""
@@ -222,7 +222,7 @@ def sum_of(
     unmasking = hub.Unmasking(summing, stage.survivors, tuple(shares))
     for place, given in shares.items():
         unmasking.take(place, given)
-    return list(centred(unmasking.close()[0]).tolist())
+    return list(unmasking.close()[0].integers().tolist())
 
 
 def exact_sum(stage: site.Consented) -> list[int]:

@@ -240,10 +240,10 @@ def test_an_update_of_another_shape_is_not_masked(coordinates: int, profile: Any
     opened = Round.opened()
     shared, tables = opened.shared()
     _, planes, _ = update(0, terms(coordinates=coordinates, profile=profile))
-    before = planes.words(slice(None)).copy()
+    before = planes.integers().copy()
     with stops(Reason.VECTOR):
         mask(opened.members[0], shared[0], tables[0], planes, np.zeros(lanes, np.uint64))
-    assert (planes.words(slice(None)) == before).all()
+    assert (planes.integers() == before).all()
 
 
 def test_an_unusable_mask_key_stops_a_site_before_anything_is_masked() -> None:

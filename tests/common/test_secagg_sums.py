@@ -13,14 +13,14 @@ from common.secagg.abort import AbortError
 from common.secagg.hub import Advertising
 from common.secagg.site import advertise, consent, mask, reveal, share
 from common.secagg.terms import Terms, threshold
-from common.update import Planes, Profile, add_packed, centred, pack
+from common.update import Planes, Profile, add_packed, pack
 
 PROFILES = {"wide": WIDE, "thin": THIN}
 
 
 def assert_exact(outcome: Outcome, said: Terms) -> None:
     words, lanes = outcome.exact(said)
-    assert_array_equal(centred(outcome.words), words)
+    assert_array_equal(outcome.total.integers(), words)
     assert_array_equal(outcome.lanes, lanes)
 
 
@@ -38,7 +38,7 @@ def test_the_sum_is_that_of_plain_aggregation_bit_for_bit(profile: Profile) -> N
     plain = profile.zeros(said.coordinates)
     for place in outcome.survivors:
         add_packed(plain, update(place, said)[1], profile)
-    assert_array_equal(centred(outcome.words), centred(plain))
+    assert_array_equal(outcome.total.integers(), plain.integers())
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
@@ -137,7 +137,7 @@ def test_extreme_updates_do_not_wrap(profile: Profile) -> None:
         total = profile.zeros(2)
         for _ in range(sites):
             add_packed(total, pack(np.full(2, extreme, np.int16), profile), profile)
-        assert centred(total).tolist() == [extreme * sites] * 2
+        assert total.integers().tolist() == [extreme * sites] * 2
 
 
 def test_what_the_hub_sees_of_a_site_is_uniform_noise() -> None:
@@ -149,9 +149,9 @@ def test_what_the_hub_sees_of_a_site_is_uniform_noise() -> None:
         expected = len(plane) / 256
         chi_square = ((np.bincount(plane, minlength=256) - expected) ** 2 / expected).sum()
         assert abs(chi_square - 255) < 6 * np.sqrt(2 * 255)
-    words = first.words(slice(None)).astype(np.float64)
+    words = first.integers().astype(np.float64)
     steps = update(0, said)[0].astype(np.float64)
-    for other in (steps, second.words(slice(None)).astype(np.float64), np.roll(words, 1)):
+    for other in (steps, second.integers().astype(np.float64), np.roll(words, 1)):
         assert abs(np.corrcoef(words, other)[0, 1]) < 6 / np.sqrt(said.coordinates)
 
 
@@ -162,7 +162,7 @@ def test_one_missing_site_hides_the_sum_of_the_rest() -> None:
     for place in (0, 1, 2):
         add_packed(partial, sent[place][0], WIDE)
     rest = np.sum([update(place, said)[0] for place in (0, 1, 2)], axis=0, dtype=np.int64)
-    assert (centred(partial) != rest).mean() > 0.9
+    assert (partial.integers() != rest).mean() > 0.9
 
 
 def test_thin_words_have_one_plane_and_wide_words_two() -> None:

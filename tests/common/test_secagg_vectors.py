@@ -15,7 +15,7 @@ from common.secagg.abort import AbortError
 from common.secagg.keys import Secret, agree, hkdf, identity_of, public_key, seal, sign, unseal, verify
 from common.secagg.masks import MaskKeys, mask_numbers
 from common.secagg.shamir import join, split
-from common.update import Profile, centred
+from common.update import Profile
 
 FROZEN = Path(__file__).parents[1] / "secagg_transcripts.json"
 
@@ -212,7 +212,7 @@ def transcript(profile: Profile, drops: dict[int, int]) -> dict[str, object]:
     return {
         "terms": round_terms.digest().hex(),
         **said,
-        "sum of words": centred(outcome.words).tolist(),
+        "sum of words": outcome.total.integers().tolist(),
         "sum of lanes": outcome.lanes.tolist(),
     }
 

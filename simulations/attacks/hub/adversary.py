@@ -29,7 +29,7 @@ from common.secagg.terms import Terms
 from common.secagg.transcript import Cohort
 from common.spec.run import Spec
 from common.spec.secure_aggregation import NoSecureAggregationSpec, SA1Spec
-from common.update import Planes, centred
+from common.update import Integers, Planes
 from server.checkpoint import fresh_global_state
 from server.ledgers import LedgerHeads
 from server.rounds import instruct
@@ -155,13 +155,13 @@ class Adversary:
         return self.project.manifest.sites[site]
 
 
-def plain_update(folder: Path) -> npt.NDArray[np.int32]:
+def plain_update(folder: Path) -> Integers:
     """The victim's update as the hub of plain aggregation reads it."""
     adversary = Adversary.over(federation(folder, secure=False))
     content = adversary.raw(VICTIM, TRAIN, adversary.instruction.to_records())
-    return centred(Answer.from_records(content).planes.words(slice(None)))
+    return Answer.from_records(content).planes.integers()
 
 
-def likeness(guess: npt.NDArray[np.generic], truth: npt.NDArray[np.int32]) -> float:
+def likeness(guess: npt.NDArray[np.generic], truth: Integers) -> float:
     """Correlation: about 0 for noise, 1 for the update itself."""
     return float(np.corrcoef(guess.astype(np.float64), truth.astype(np.float64))[0, 1])

@@ -13,11 +13,11 @@ from flwr.app import ConfigRecord
 
 from common.messages import CONSENT, HELLO, INPUT, REVEAL, SHARE, TRAIN, Step
 from common.secagg.keys import Secret, public_key, sign
-from common.secagg.masks import MaskKeys, mask_numbers
+from common.secagg.masks import MaskKeys, mask_planes
 from common.secagg.messages import Advert
 from common.secagg.shamir import join
 from common.secagg.transcript import advert_statement, commitment_to, pair_masks, stream_keys
-from common.update import Words, centred, digest_weights
+from common.update import Integers, Planes, digest_weights
 from simulations.attacks.hub.adversary import (
     EVERYONE,
     OTHERS,
@@ -63,7 +63,7 @@ def run_attacks(folder: Path) -> tuple[Finding, ...]:
     return (control, *(_judge(name, attack, adversary, truth) for name, attack in ATTACKS.items()))
 
 
-def _judge(name: str, attack: Attack, adversary: Adversary, truth: npt.NDArray[np.int32]) -> Finding:
+def _judge(name: str, attack: Attack, adversary: Adversary, truth: Integers) -> Finding:
     what = " ".join((attack.__doc__ or "").split())
     try:
         return Finding(name, what, None, likeness(attack(adversary), truth))
@@ -74,7 +74,7 @@ def _judge(name: str, attack: Attack, adversary: Adversary, truth: npt.NDArray[n
 def curious(hub: Adversary) -> Guess:
     """Plays by the rules and looks at the masked update."""
     hub.until_masked()
-    return _words(hub)
+    return _masked(hub)
 
 
 def both_secrets(hub: Adversary) -> Guess:
@@ -86,7 +86,7 @@ def both_secrets(hub: Adversary) -> Guess:
     hub.name(3, OTHERS)
     for site in (1, 2, 3):
         hub.ask(site, hub.signatures)
-    return _words(hub)
+    return _masked(hub)
 
 
 def key_substitution(hub: Adversary) -> Guess:
@@ -94,7 +94,7 @@ def key_substitution(hub: Adversary) -> Guess:
     hub.begin()
     forged = {site: _forged(hub, site) for site in OTHERS}
     hub.share(VICTIM, {**forged, VICTIM: hub.adverts[VICTIM]})
-    return _words(hub)
+    return _masked(hub)
 
 
 def shrunken_threshold(hub: Adversary) -> Guess:
@@ -103,7 +103,7 @@ def shrunken_threshold(hub: Adversary) -> Guess:
     for site in EVERYONE:
         hub.name(site, EVERYONE)
     hub.ask(1, {1: hub.signatures[1]})
-    return _words(hub)
+    return _masked(hub)
 
 
 def weak_words(hub: Adversary) -> Guess:
@@ -119,20 +119,20 @@ def weak_words(hub: Adversary) -> Guess:
     for site in EVERYONE:
         hub.share(site, hub.adverts)
     hub.deliver(VICTIM)
-    return _words(hub)
+    return _masked(hub)
 
 
 def cohort_of_one(hub: Adversary) -> Guess:
     """E: shows the victim a cohort of itself."""
     hub.begin()
     hub.share(VICTIM, {VICTIM: hub.adverts[VICTIM]})
-    return _words(hub)
+    return _masked(hub)
 
 
 def downgrade(hub: Adversary) -> Guess:
     """G: asks for the update as plain aggregation does."""
     hub.send(VICTIM, TRAIN, hub.instruction.to_records())
-    return _words(hub)
+    return _masked(hub)
 
 
 def late_vector(hub: Adversary) -> Guess:
@@ -146,16 +146,17 @@ def late_vector(hub: Adversary) -> Guess:
     secret = Secret(join(held))
     assert public_key(secret) == hub.adverts[VICTIM].mask_key
     pairs = pair_masks(hub.cohort, secret, VICTIM, OTHERS)
-    words = _words(hub)
-    mask_numbers(words, stream_keys(MaskKeys(pairs.minus, pairs.plus), "words"))
-    return centred(words)
+    sent = hub.masked[VICTIM]
+    planes = Planes(sent.low.copy(), None if sent.high is None else sent.high.copy())
+    mask_planes(planes, stream_keys(MaskKeys(pairs.minus, pairs.plus), "words"))
+    return planes.integers()
 
 
 def sybil(hub: Adversary) -> Guess:
     """Adds a site of its own to the cohort."""
     hub.begin()
     hub.share(VICTIM, {**hub.adverts, 9: replace(_forged(hub, 1), site=9)})
-    return _words(hub)
+    return _masked(hub)
 
 
 def split_view(hub: Adversary) -> Guess:
@@ -166,7 +167,7 @@ def split_view(hub: Adversary) -> Guess:
     for site in OTHERS:
         hub.share(site, hub.adverts)
     hub.deliver(VICTIM, {site: hub.sealed[site][VICTIM] for site in (1, 2)})
-    return _words(hub)
+    return _masked(hub)
 
 
 def replay(hub: Adversary) -> Guess:
@@ -175,7 +176,7 @@ def replay(hub: Adversary) -> Guess:
     old = dict(hub.adverts)
     hub.begin()
     hub.share(VICTIM, {**old, VICTIM: hub.adverts[VICTIM]})
-    return _words(hub)
+    return _masked(hub)
 
 
 def model_inconsistency(hub: Adversary) -> Guess:
@@ -185,7 +186,7 @@ def model_inconsistency(hub: Adversary) -> Guess:
     other = replace(hub.instruction, weights=dead, model=digest)
     hub.begin(dict.fromkeys(OTHERS, other))
     hub.share(VICTIM, hub.adverts)
-    return _words(hub)
+    return _masked(hub)
 
 
 def tampered_shares(hub: Adversary) -> Guess:
@@ -195,7 +196,7 @@ def tampered_shares(hub: Adversary) -> Guess:
         hub.share(site, hub.adverts)
     table = {site: hub.sealed[site][VICTIM] for site in OTHERS}
     hub.deliver(VICTIM, table | {1: bytes([table[1][0] ^ 1]) + table[1][1:]})
-    return _words(hub)
+    return _masked(hub)
 
 
 def second_query(hub: Adversary) -> Guess:
@@ -205,7 +206,7 @@ def second_query(hub: Adversary) -> Guess:
         hub.name(site, EVERYONE)
     for site in EVERYONE:
         hub.ask(site, hub.signatures)
-    return _words(hub)
+    return _masked(hub)
 
 
 def bypass(hub: Adversary) -> Guess:
@@ -241,9 +242,9 @@ ATTACKS: dict[str, Attack] = {
 """In this order: the late vector unmasks the sum of the others, and the last attack builds on that."""
 
 
-def _words(hub: Adversary) -> Words:
-    """The victim's masked update as words."""
-    return hub.masked[VICTIM].words(slice(None)).copy()
+def _masked(hub: Adversary) -> Integers:
+    """The victim's masked update as it came."""
+    return hub.masked[VICTIM].integers()
 
 
 def _forged(hub: Adversary, site: int) -> Advert:
