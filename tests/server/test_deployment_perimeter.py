@@ -1,123 +1,39 @@
 """The hub as hospitals meet it: real processes behind a real nginx, and hospitals with Flower's own node."""
 
 import os
-import shutil
 import signal
 import ssl
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
-from consortium_samples import Consortium, found
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
     load_ssh_private_key,
 )
+from hub_door import NGINX, Door, needs_nginx, opened, until
 
 from client.home import Home
 from common.processes.child import Child, stop
 from common.processes.party import environment
-from server.interior import Interior
 from server.members import Members
 from simulations.deployment.loopback import free_port
 
-NGINX = shutil.which("nginx")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(NGINX is None, reason="nginx is not installed; apt-get install nginx-light"),
-]
+pytestmark = [pytest.mark.slow, needs_nginx]
 
 PROTOBUF = {"content-type": "application/protobuf", "accept": "application/protobuf"}
 INSIDE = ("/v1/control/list-nodes", "/v1/control/start-run", "/v1/runtime/acquire-task")
-PATIENCE_SECONDS = 120.0
-"""A process imports Flower in some seconds; on a busy machine in many."""
-
-
-def until(true: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS) -> bool:
-    deadline = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.2)
-    return True
-
-
-@dataclass
-class Door:
-    """A hub that runs, seen from outside."""
-
-    chest: Consortium
-    folder: Path
-    port: int
-    hub: Child
-    proxy: Child
-    inner: int
-
-    def command(self, *words: object) -> list[str]:
-        program = Path(sys.executable).parent / "fedvlp-server"
-        return [str(program), *map(str, words), "--home", str(self.chest.hub.folder)]
-
-    def run(self, *words: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.command(*words), capture_output=True, text=True, timeout=PATIENCE_SECONDS)
-
-    def online(self) -> set[str]:
-        with Interior(self.chest.hub).control() as control:
-            return set(control.online_since())
-
-    def node(self, home: Home, name: str) -> Child:
-        """Flower's own node of a hospital, with that home's key."""
-        return Child(
-            name,
-            [
-                str(Path(sys.executable).parent / "flower-supernode"),
-                *("--superlink", f"127.0.0.1:{self.port}"),
-                *("--root-certificates", str(self.chest.hub.folder / "authority.pem")),
-                *("--auth-supernode-private-key", str(home.node_key)),
-                *("--port", str(free_port()), "--isolation", "process"),
-            ],
-            environment=environment(os.environ, home=self.folder / f"flower-{name}", threads=1),
-            log=self.folder / f"{name}.log",
-        )
-
-    def client(self, context: ssl.SSLContext | None = None) -> httpx.Client:
-        trusted = context or ssl.create_default_context(cafile=str(self.chest.hub.folder / "authority.pem"))
-        return httpx.Client(base_url=f"https://127.0.0.1:{self.port}", verify=trusted, trust_env=False)
 
 
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    folder = tmp_path_factory.mktemp("perimeter")
-    port, inner = free_port(), free_port()
-    chest = found(folder, hub=f"127.0.0.1:{port}")
-    out = folder / "door"
-    made = Door(chest, folder, port, None, None, inner)  # type: ignore[arg-type]
-    wrote = made.run(
-        "proxy", "--out", out, "--listen", f"127.0.0.1:{port}", "--port", inner, "--scratch", folder
-    )
-    assert wrote.returncode == 0, wrote.stderr
-    quiet = environment(os.environ, home=folder / "flower", threads=1)
-    made.hub = Child("hub", made.command("start", "--port", inner), environment=quiet, log=folder / "hub.log")
-    made.proxy = Child(
-        "nginx",
-        [str(NGINX), "-c", str(out / "nginx.conf"), "-g", "daemon off;"],
-        environment=quiet,
-        log=folder / "nginx.log",
-    )
-    try:
-        assert until(lambda: "runs on" in made.hub.output() or not made.hub.running)
-        made.hub.require_running()
-        made.proxy.require_running()
+    with opened(tmp_path_factory.mktemp("perimeter")) as made:
         yield made
-    finally:
-        stop([made.hub, made.proxy], grace_seconds=15)
 
 
 def test_fleet_and_health_pass_and_nothing_else(door: Door) -> None:
