@@ -26,6 +26,7 @@ AUDIT = "audit"
 """Folder of the log in a site's home."""
 LOG, HEAD, LOCK = "log.jsonl", "head.json", "lock"
 LONGEST_LINE = 1 << 16
+"""Bytes; every part of a line has a bound, and all together stay far below."""
 LINES_BEYOND_HEAD = 2
 """A process that is killed leaves at most so many that the head does not know: RECOVERED and its own."""
 CUT = b"~\n"
@@ -144,6 +145,7 @@ class Audit:
         end = head.end + len(found.half)
         for one in events:
             line = line_after(head, one)
+            assert len(line.to_bytes()) <= LONGEST_LINE  # a longer one could not be found again
             text += line.to_bytes()
             head = Head(number=line.number, digest=line.digest, end=end + len(text))
         _append(self.folder / LOG, text)

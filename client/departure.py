@@ -21,6 +21,9 @@ from common.canonical import canonical
 from common.errors import FederationError, withhold_details
 from common.messages import HELLO
 
+LONGEST_STAGE = 64
+"""Characters kept of what the hub calls a stage: ours have at most thirteen, Flower takes any number."""
+
 
 def answered(message: Message, context: Context, answer: Callable[[], RecordDict]) -> Message:
     """The reply to `message`: what `answer` returns, once the audit log says that it leaves.
@@ -118,11 +121,16 @@ def _origin(message: Message) -> Event:
     numbers = said if isinstance(said, ConfigRecord) else {}
     return Event(
         event="ASKED",
-        stage=message.metadata.message_type,
+        stage=stage_of(message),
         run=message.metadata.run_id,
         round=_whole(numbers.get("round")),
         attempt=_whole(numbers.get("attempt")),
     )
+
+
+def stage_of(message: Message) -> str:
+    """What the hub calls what it asks for, as far as it is kept."""
+    return message.metadata.message_type[:LONGEST_STAGE]
 
 
 def _whole(value: object) -> int | None:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from flwr.app import ArrayRecord, ConfigRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from one_site import ask
@@ -20,11 +20,12 @@ from tiny import first_instruction, node_config
 from client import audit as audit_module
 from client.audit import AUDIT, HEAD, LOG, Audit
 from client.audit_line import Event
-from client.departure import fingerprint
+from client.departure import LONGEST_STAGE, Exit, fingerprint
 from common.errors import ConfigurationError, IntegrityError
 from common.messages import HELLO, SHARE, TRAIN, Answer, array_of
 from common.project import Project
 from common.store import Store
+from simulations.grid import be_the_hub
 
 
 def event(number: int) -> Event:
@@ -316,6 +317,19 @@ def test_a_damaged_log_stops_the_site(node: dict[str, str], project: Project) ->
     path.write_bytes(path.read_bytes()[:-5])
     reply = ask(node, first_instruction(project).to_records())
     assert "audit log damaged" in reply.error.reason
+
+
+def test_no_message_of_the_hub_makes_a_line_that_breaks_the_log(
+    node: dict[str, str],
+) -> None:
+    """Flower takes a kind of message of any length."""
+    be_the_hub()
+    message = Message(RecordDict(), 1, "train." + "x" * 2 * audit_module.LONGEST_LINE)
+    for _ in range(2):
+        Exit({**node}, message).refused("code not approved at this site")
+    assert [(event, stage[:8], len(stage)) for event, stage, *_ in told(node)] == [
+        ("REFUSED", "train.xx", LONGEST_STAGE)
+    ] * 2
 
 
 def test_the_fingerprint_tells_all_that_could_differ() -> None:
