@@ -71,10 +71,11 @@ class Approvals:
         self._require_for_here(offered.manifest)
         place = self.folder_of(offered.digest)
         with whole_folder(place) as copy:
-            shutil.copytree(folder, copy, dirs_exist_ok=True)
-        bundle = self.open(place, now=now)  # what was copied, not what may have been exchanged meanwhile
-        if bundle.digest != offered.digest:
-            raise IntegrityError(f"{folder} changed while it was read; nothing was approved")
+            shutil.copytree(folder, copy, symlinks=True, dirs_exist_ok=True)
+            # What was copied, not what may have been exchanged meanwhile.
+            if self.open(copy, now=now).digest != offered.digest:
+                raise IntegrityError(f"{folder} changed while it was read; nothing was approved")
+        bundle = self.open(place, now=now)
         if bundle.manifest.roster is not None:
             self.home.approve(bundle.project.roster, now=now)
         return bundle, self._say(bundle.digest, "approve", now)

@@ -7,6 +7,8 @@ requirements.lock   the packages that it runs with
 bundle.json         see `common.bundle`; its digest is what a hospital approves
 """
 
+import errno
+import stat
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -103,9 +105,13 @@ def open_bundle(folder: Path, *, operator: str, now: datetime) -> Bundle:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """Path -> digest of every file in `folder` but the manifest."""
-    files = [path for path in sorted(folder.rglob("*")) if not path.is_dir() and path != folder / BUNDLE]
+    """Path -> digest of every file in `folder` but the manifest; there is nothing but files and folders."""
     try:
+        kinds = {path: path.lstat().st_mode for path in sorted(folder.rglob("*"))}
+        for path, kind in kinds.items():
+            if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+                raise OSError(errno.EINVAL, "neither a file nor a folder", str(path))
+        files = [path for path, kind in kinds.items() if stat.S_ISREG(kind) and path != folder / BUNDLE]
         return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
     except OSError as error:
         raise ConfigurationError(

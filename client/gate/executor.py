@@ -11,16 +11,17 @@ from typing import NoReturn, Self
 
 import psutil
 from flwr.app import Context, Message, RecordDict
+from httpx import HTTPError
 
-from client.departure import Exit
+from client.departure import Exit, stage_of
 from client.egress import Egress
 from client.gate.forkserver import Seclusion
-from client.gate.rules import App, ApprovedRule, Rule, require
+from client.gate.rules import App, Rule, require
 from client.gate.settings import GateSettings
 from client.gate.tasks import CLIENT_APP, CRASHED, INVALID_FAB, RAISED, Task, Tasks
 from client.gate.warm import AppEndedError, Limits, WarmApp
 from client.gate.wire import Failure, Question
-from client.outward import scrubbed
+from client.outward import SCRUBBED, scrubbed
 from common.errors import ConfigurationError, FederationError
 from common.messages import HELLO
 from common.project import Project, open_project
@@ -84,29 +85,38 @@ class Gate:
 
     def _begin(self) -> None:
         """Say what may run, and have it ready for the first message."""
-        now = datetime.now(UTC)
         try:
-            if isinstance(self._rule, ApprovedRule):
-                self._rule.check(now=now)
-            self._warm_up(self._rule.allowed(now=now))
+            self._warm_up(self._rule.allowed(now=datetime.now(UTC)))
         except FederationError as error:
             log.warning("nothing runs here until that is mended: %s", error)
 
     def _answer(self, task: Task) -> None:
         try:
             message, context = task.pull()
-            self._judge(task, message, context)
+            self._respond(task, message, context)
         except Exception:  # of Flower's transport; the next task is none the worse for it
             log.exception("the SuperNode did not give a message, or take its answer; the hub hears nothing")
         finally:
             task.close()
 
-    def _judge(self, task: Task, message: Message, context: Context) -> None:
-        kind, out = message.metadata.message_type, Exit(self._settings.node, message)
-        if kind == HELLO and (introduction := self._rule.hello()) is not None:
-            self._let_out(task, out, introduction)
-            return
+    def _respond(self, task: Task, message: Message, context: Context) -> None:
+        """Answer or refuse, whatever happens: the SuperNode waits for an answer to every message."""
+        out = Exit(self._settings.node, message)
         try:
+            self._judge(task, message, context, out)
+        except HTTPError:
+            raise
+        except Exception:  # our bug, or the disc's
+            log.exception("%s failed", stage_of(message))
+            self._cool()
+            self._refuse(task, out, CRASHED, SCRUBBED)
+
+    def _judge(self, task: Task, message: Message, context: Context, out: Exit) -> None:
+        kind = message.metadata.message_type
+        try:
+            if kind == HELLO and (introduction := self._rule.hello()) is not None:
+                self._let_out(task, out, introduction)
+                return
             app = require(
                 self._rule,
                 fab_sha256=task.fab_hash,
@@ -115,7 +125,7 @@ class Gate:
             )
             warm = self._warm_up(app, still_wanted=task.wanted)
         except FederationError as error:
-            log.error("refused %s: %s", kind, error)
+            log.error("refused %s: %s", stage_of(message), error)
             self._rest()
             self._refuse(task, out, INVALID_FAB, error.outward)
             return
@@ -133,17 +143,17 @@ class Gate:
         try:
             reply = warm.ask(question, still_wanted=task.wanted)
         except AppEndedError as error:
-            log.error("%s: %s", question.kind, error)
+            log.error("%s: %s", stage_of(message), error)
             self._refuse(task, out, CRASHED, error.outward)
             return
         if isinstance(reply, Failure):
             if (words := scrubbed(reply.reason)) != reply.reason:
-                log.error("%s raised what must not leave: %s", question.kind, reply.reason)
+                log.error("%s raised what must not leave: %s", stage_of(message), reply.reason)
             self._refuse(task, out, RAISED, words)
             return
         try:
             if self._egress is not None:
-                self._egress.require(question.kind, question.content, reply)
+                self._egress.require(stage_of(message), question.content, reply)
         except FederationError as error:
             log.error("refused: %s", error)
             warm.rest()

@@ -1,5 +1,7 @@
 """Which app may run here at this moment: the one rule of a gate, named in its settings, never assumed."""
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +13,6 @@ from client.approvals import Approvals
 from client.home import Home
 from common.bundle_folder import FAB
 from common.errors import ConfigurationError, IntegrityError, PolicyError
-from common.files import sha256_of
 
 NOT_APPROVED = "code not approved at this site"
 
@@ -32,12 +33,13 @@ class App:
         Raises:
             IntegrityError: they are not those that were approved.
         """
-        if sha256_of(self.fab) != self.sha256:
+        content = self.fab.read_bytes()  # once: what is run is what was looked at
+        if hashlib.sha256(content).hexdigest() != self.sha256:
             raise IntegrityError(
                 f"{self.fab} was changed since it was approved; approve the bundle again",
                 outward="project bundle damaged",
             )
-        return self.fab.read_bytes()
+        return content
 
 
 class Rule(Protocol):
@@ -55,31 +57,41 @@ class Rule(Protocol):
         """What a hub that asks who is here is told without any app; None where the app tells it."""
 
 
-@dataclass(frozen=True)
+Marks = Mapping[str, tuple[int, ...]]
+"""File of a folder -> by what the system would show that it was written to, or is another."""
+
+
+@dataclass
 class ApprovedRule:
     """Of a site in a consortium: the app in the bundle that is in force in its home."""
 
     home: Home
-
-    def check(self, *, now: datetime) -> None:
-        """Hold every file of the bundle in force against what the operator signed, once.
-
-        Raises:
-            FederationError: see `Approvals.open` and `Approvals.in_force`.
-        """
-        approvals = Approvals(self.home)
-        approvals.open(approvals.folder_of(approvals.in_force(now=now).digest()), now=now)
+    _found_whole: tuple[str, Marks] | None = None
+    """Digest and files of the bundle that was last held against what the operator signed."""
 
     def allowed(self, *, now: datetime) -> App:
-        """See `Rule`; read anew each time, so that what is revoked or has expired stops at once."""
+        """See `Rule`; read anew each time, so that what is revoked or has expired stops at once.
+
+        Every file of the bundle is what the operator signed: all are read the first time, and again when one
+        was written to.
+        """
         approvals = Approvals(self.home)
         manifest = approvals.in_force(now=now)
         folder = approvals.folder_of(manifest.digest())
+        found = manifest.digest(), _marks(folder)
+        if found != self._found_whole:
+            approvals.open(folder, now=now)
+            self._found_whole = found
         return App(folder / FAB, manifest.fab, folder)
 
     def hello(self) -> RecordDict:
         """The site's name and its last signed statement, a revocation too."""
         return RecordDict({"hello": ConfigRecord({**Approvals(self.home).introduction()})})
+
+
+def _marks(folder: Path) -> Marks:
+    stats = {str(path): path.lstat() for path in folder.rglob("*")}
+    return {name: (one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for name, one in stats.items()}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What a hospital approves is what runs there: anything else is refused, with its code and its line."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from datetime import timedelta
@@ -70,6 +71,8 @@ def one_byte(name: str) -> Change:
         lambda folder: (folder / "pretrained.json").write_text("what the operator did not sign"),
         lambda folder: (folder / "spec.json").write_bytes(b""),
         lambda folder: (folder / "link.json").symlink_to("nowhere"),
+        lambda folder: (folder / "linked").symlink_to(folder.parent),
+        lambda folder: os.mkfifo(folder / "pipe"),
         lambda folder: (folder / "bundle.json").write_bytes((folder / "bundle.json").read_bytes()[:99]),
     ],
 )
@@ -82,6 +85,24 @@ def test_a_bundle_of_which_a_byte_was_changed_or_lost_is_refused_and_nothing_is_
     assert refused.value.exit_code in (2, 6)
     assert "\n" not in str(refused.value)
     assert not (chest.homes["east"].folder / "approvals.json").exists()
+
+
+def test_a_bundle_that_changes_while_it_is_approved_leaves_the_approved_copy_as_it_was(
+    chest: Consortium, approved: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, copytree = chest.approvals("east").folder_of(approved.digest), shutil.copytree
+    folder = chest.folder / approved.project.manifest.name
+    copytree(place, folder)
+
+    def exchanged(source: Path, *more: object, **options: object) -> object:
+        one_byte("app.fab")(source)
+        return copytree(source, *more, **options)  # type: ignore[arg-type]  # passed on as it came
+
+    monkeypatch.setattr(shutil, "copytree", exchanged)
+    with pytest.raises(IntegrityError, match=r"app\.fab differs"):
+        chest.approvals("east").approve(folder, now=chest.founded)
+    chest.approvals("east").open(place, now=chest.founded)
+    assert len(chest.approvals("east").statements()) == 1
 
 
 def test_what_the_manifest_says_of_the_project_must_be_true(chest: Consortium, bundle: Bundle) -> None:

@@ -70,8 +70,11 @@ class FakeTask:
     kind: str = "flwr-clientapp"
     answered: RecordDict | None = None
     refused: tuple[int, str] | None = None
+    before: Callable[[], object] = lambda: None
+    after: Callable[[], object] = lambda: None
 
     def pull(self) -> tuple[Message, Context]:
+        self.before()
         return self.message, self.context
 
     def wanted(self) -> bool:
@@ -84,7 +87,7 @@ class FakeTask:
         self.refused = (code, reason)
 
     def close(self) -> None:
-        pass
+        self.after()
 
 
 @dataclass
@@ -215,15 +218,33 @@ def test_an_expiry_stops_the_site_at_the_next_message(site: Site, monkeypatch: p
     assert task.refused == (ErrorCode.INVALID_FAB, "project bundle expired")
 
 
-def test_a_byte_changed_in_the_approved_app_runs_nothing(site: Site) -> None:
+def test_a_byte_changed_in_the_approved_bundle_runs_nothing(site: Site) -> None:
+    """Before the site starts and while it runs; what is whole again runs again."""
     folder = site.chest.approvals("east").folder_of(site.bundle.digest)
-    content = bytearray((folder / "app.fab").read_bytes())
-    content[-1] ^= 1
-    (folder / "app.fab").write_bytes(content)
-    honest, changed = site.task("sends_words"), site.task("x", fab=sha256_of(folder / "app.fab"))
-    site.run(honest, changed)
-    assert honest.refused == (ErrorCode.INVALID_FAB, "project bundle damaged")
-    assert changed.refused == (ErrorCode.INVALID_FAB, NOT_APPROVED)
+    names = ["app.fab", "spec.json", "requirements.lock", "tokenizer.json", "new"]
+    whole = {name: (folder / name).read_bytes() for name in names[:-1]}
+
+    def damage(name: str) -> None:
+        content = whole.get(name, b"x")
+        (folder / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+    def mend(name: str) -> None:
+        (folder / name).unlink() if name == "new" else (folder / name).write_bytes(whole[name])
+
+    def changed_by_then(name: str) -> FakeTask:
+        task = site.task("sends_words")
+        task.before = lambda: damage(name)
+        task.after = lambda: mend(name)
+        return task
+
+    damage("app.fab")
+    at_the_start, another = site.task("x"), site.task("x", fab=sha256_of(folder / "app.fab"))
+    another.after = lambda: mend("app.fab")
+    later, honest = [changed_by_then(name) for name in names], site.task("sends_words")
+    site.run(at_the_start, another, *later, honest)
+    for task in (at_the_start, another, *later):
+        assert task.refused == (ErrorCode.INVALID_FAB, "project bundle damaged")
+    assert honest.refused == (ErrorCode.CLIENT_APP_RAISED_EXCEPTION, REFUSED)
 
 
 def test_the_approved_app_trains_behind_the_gate_and_every_step_is_written_down(
@@ -249,3 +270,22 @@ def test_an_audit_log_that_cannot_be_written_lets_nothing_out(site: Site) -> Non
     assert hello.answered is None
     assert hello.refused is not None
     assert "audit log" in hello.refused[1]
+
+
+def test_a_damaged_home_is_told_in_words_of_ours_and_no_message_stays_unanswered(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SuperNode waits for an answer to every message, and asks for nothing else meanwhile."""
+    (site.home / "approvals.json").write_text("[")
+    hello, task = site.task(kind=HELLO), site.task("sends_words")
+    site.run(hello, task)
+    assert hello.refused == task.refused == (ErrorCode.INVALID_FAB, "approvals damaged")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("/data/Müller^Anna.dcm")
+
+    monkeypatch.setattr("client.gate.executor.require", fail)
+    unforeseen = site.task("sends_words")
+    site.run(unforeseen)
+    assert unforeseen.refused == (ErrorCode.CLIENT_APP_CRASHED, SCRUBBED)
+    assert site.log()[-1] == ("REFUSED", SCRUBBED)
