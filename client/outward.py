@@ -5,6 +5,7 @@ A name of a patient or a folder cannot be put into any of these lines: what vari
 a list of our own.
 """
 
+import builtins
 import re
 
 from common import errors
@@ -97,7 +98,26 @@ _COPIED = "pretrained/(?:image|initial|reports|teacher|text)/" + _one_of(
     [CONFIG, PREPROCESSOR, WEIGHTS, *VOCABULARY_FILES]
 )
 _OBJECTIVE = _one_of(ObjectivesSpec.model_fields)
-_ERROR = "[A-Z][A-Za-z]{1,40}(?:Error|Exception|Exit|Interrupt|Iteration|Warning)"
+_RAISED_ELSEWHERE = (
+    *("AcceleratorError", "OutOfMemoryError"),  # torch
+    *("ArrowCapacityError", "ArrowIOError", "ArrowMemoryError", "ArrowNotImplementedError", "ArrowTypeError"),
+    *("DatabaseError", "OperationalError"),  # sqlite3
+    *("JSONDecodeError", "LinAlgError", "SafetensorError", "TimeoutExpired", "ValidationError"),
+)
+"""Exceptions of the libraries that an app runs with."""
+_ERROR = _one_of(
+    [
+        *_RAISED_ELSEWHERE,
+        *(
+            name
+            for name, kind in vars(builtins).items()
+            if isinstance(kind, type) and issubclass(kind, BaseException)
+        ),
+    ]
+)
+"""Names, not a pattern: an app may give a class of its own any name, a patient's too."""
+
+_SIZE = "[0-9]{1,5}x[0-9]{1,5}"
 
 FORMS = [
     _one_of(Reason),
@@ -105,11 +125,11 @@ FORMS = [
     f"(?:no|damaged) {_DOCUMENT}(?: at this site)?",
     f"clock differs from the date of the {_DOCUMENT}",
     f"(?:{_FILE}|{_COPIED}) differs from the project manifest",
-    r"store holds \d{1,5}x\d{1,5} images, not \d{1,5}x\d{1,5}",
+    f"store holds {_SIZE} images, not {_SIZE}",
     f"store was made with another data\\.images\\.{_one_of(Preparation.model_fields)}",
     f"store fails data\\.quality\\.{_one_of(QualitySpec.model_fields)}",
     "device '(?:cpu|cuda|mps)' is not there",
-    r"training stopped at step \d{1,9}: (?:the sum of the gradients|a gradient of OBJECTIVE|"
+    r"training stopped at step [0-9]{1,9}: (?:the sum of the gradients|a gradient of OBJECTIVE|"
     r"the loss of OBJECTIVE(?:, OBJECTIVE)*) is not finite".replace("OBJECTIVE", _OBJECTIVE),
     f"{_ERROR}; hospital log, reference [0-9a-f]{{8}}",
 ]

@@ -275,7 +275,15 @@ def test_no_text_of_an_app_leaves_unless_it_is_ours(text: str, kind: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["Jane Doe", "no training rows of Jane Doe", "no training rows\nJane Doe", ""]
+    "text",
+    [
+        "Jane Doe",
+        "no training rows of Jane Doe",
+        "no training rows\nJane Doe",
+        "",
+        "JaneDoeError; hospital log, reference 19500101",
+        "store holds 1\u09670x32 images, not 16x16",  # digits of other scripts are more letters to write with
+    ],
 )
 def test_a_patient_s_name_is_no_word_of_ours(text: str) -> None:
     assert SCRUBBED in scrubbed(f"<class 'common.errors.PolicyError'>:<'{text}'>")
