@@ -19,6 +19,7 @@ import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -51,13 +52,8 @@ class Home:
         path = self.folder / IDENTITY
         if create and not path.exists():
             write_whole(path, os.urandom(KEY_BYTES), mode=0o600)
-        key = _read_key(path)
-        if key is None:
-            raise ConfigurationError(
-                f"{path} is no identity; make one with `fedvlp-site init NAME` or `fedvlp-site identity`",
-                outward="no identity at this site",
-            )
-        return key
+        remedy = "make one with `fedvlp-site init NAME` or `fedvlp-site identity`"
+        return _read_key(path, "identity", remedy=remedy)
 
     def sealing(self) -> Secret:
         """The key that seals what a round leaves on this site's disc; made when there is none.
@@ -68,13 +64,8 @@ class Home:
         path = self.folder / SEALING
         if not path.exists():
             write_whole(path, os.urandom(KEY_BYTES), mode=0o600)
-        key = _read_key(path)
-        if key is None:
-            raise ConfigurationError(
-                f"{path} is no sealing key; restore it from your backup, or remove it between two rounds",
-                outward="no sealing key at this site",
-            )
-        return key
+        remedy = "restore it from your backup, or remove it between two rounds"
+        return _read_key(path, "sealing key", remedy=remedy)
 
     def request(self, name: str, *, now: datetime) -> JoinRequest:
         """Make this site's keys, unless they are there, and what it asks the consortium for.
@@ -181,6 +172,22 @@ class Home:
         kit.require_signature(kit.operator, signer="the operator that it names")
         return kit
 
+    def fit_kit(self) -> Kit:
+        """The kit in force, of this very site and its keys, with the authority that Flower is given.
+
+        Raises:
+            ConfigurationError: there is none yet, or a key cannot be read.
+            IntegrityError: it was changed since, names other keys, or Flower would trust another authority.
+        """
+        kit, authority = self.kit(), self.folder / AUTHORITY
+        identity = identity_of(self.identity()).hex()
+        kit.require_of(site=self.name, identity=identity, node_key=public_node_key(self.node_key))
+        if not authority.is_file() or authority.read_text(errors="replace") != kit.authority:
+            raise IntegrityError(
+                f"{authority} differs from the kit; take the kit again with `fedvlp-site join KIT`"
+            )
+        return kit
+
     def approve(self, roster: Roster, *, now: datetime) -> None:
         """Keep `roster` as the one that this site's people approved.
 
@@ -212,13 +219,20 @@ class Home:
         return Member(roster.place_of(name), self.identity(), roster.identities)
 
 
-def _read_key(path: Path) -> Secret | None:
-    """The 32 bytes in a file; None if it holds something else."""
+def _read_key(path: Path, what: Literal["identity", "sealing key"], *, remedy: str) -> Secret:
+    """The 32 bytes in a file."""
     try:
         key = path.read_bytes()
-    except OSError:
-        return None
-    return Secret(key) if len(key) == KEY_BYTES else None
+    except FileNotFoundError:
+        key = b""
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path}: {error.strerror}; it must be a file of the account that runs this site",
+            outward=f"no {what} at this site",
+        ) from None
+    if len(key) != KEY_BYTES:
+        raise ConfigurationError(f"{path} is no {what}; {remedy}", outward=f"no {what} at this site")
+    return Secret(key)
 
 
 def _require_successor(before: Kit, kit: Kit) -> None:

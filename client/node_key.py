@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -50,7 +51,7 @@ def _read(path: Path) -> ec.EllipticCurvePrivateKey:
         key = load_ssh_private_key(path.read_bytes(), password=None)
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}; make it with `fedvlp-site init`") from None
-    except ValueError:
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it lies under a password
         key = None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ConfigurationError(

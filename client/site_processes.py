@@ -1,13 +1,13 @@
 """A site at work: its SuperNode and its gate, kept running until it is told to stop.
 
-HOME/run/      the secret that both share, the gate's settings, Flower's own home, the lock
+HOME/run/      the secret that both share, the gate's settings, Flower's own home in home/, the lock
 HOME/logs/     what each of them prints
 """
 
 import os
+import re
 import secrets
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from client import gate
+from client.doctor.network import first_obstacle
 from client.gate.settings import ApprovedSettings, GateSettings
 from client.gate.wire import NodeConfig
 from client.home import AUTHORITY, Home
-from common.errors import ConfigurationError
 from common.files import write_whole
 from common.lock_file import held_alone
-from common.processes.child import Child, plain, stop
-from common.processes.party import environment
+from common.processes.child import Child, plain
+from common.processes.party import Party
 
 HOST = "127.0.0.1"
 RUN, LOGS, LOCK, SECRET, SETTINGS = "run", "logs", "lock", "secret", "gate.json"
@@ -34,7 +34,11 @@ AGAIN_SECONDS = 15.0
 SILENCE_SECONDS = 20.0
 LET_IN = "SuperNode ID: "
 """What Flower's SuperNode prints once the hub has let it in."""
+LONGEST_SHOWN = 500
+"""Characters of a line that a child prints; its log has them all."""
 _AGAIN = f"it is started again in {AGAIN_SECONDS:.0f} s"
+_REFUSAL = re.compile(r"^\[code: [0-9]+\] (.+)$", re.MULTILINE)
+"""What the hub told a SuperNode that it does not let in."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,9 @@ class SiteWork:
         """Run until interrupted; `say` is called with each line that a person should see.
 
         Raises:
-            ConfigurationError: another process already runs this home, or it has joined no consortium.
+            ConfigurationError: another process already runs this home, or it has joined no consortium, or a
+                key cannot be read.
+            IntegrityError: kit, keys and authority are not of one another.
             PeerError: the gate ended.
         """
         refusal = (
@@ -62,27 +68,28 @@ class SiteWork:
 
     def _run(self, say: Callable[[str], None]) -> None:
         port = _free_port()
-        hub = self.home.kit().hub
+        hub = self.home.fit_kit().hub
         write_whole(self._run_folder / SECRET, secrets.token_bytes(SECRET_BYTES), mode=0o600)
         write_whole(self._run_folder / SETTINGS, self._gate_settings(port).encode(), mode=0o600)
-        gate_child = self._start(GATE, [sys.executable, "-P", "-m", GATE, str(self._run_folder / SETTINGS)])
-        supernode = self._start(SUPERNODE, self._supernode(hub, port))
+        site = Party(
+            self.home.name, folder=self._run_folder, logs=self.home.folder / LOGS, threads=self.threads
+        )
         try:
+            gate_child = site.spawn_module(GATE, [str(self._run_folder / SETTINGS)])
             say(f"{self.home.name} starts; the hub is {hub}; logs in {self.home.folder / LOGS}")
-            gate_lines, link = _Lines(gate_child), _Link(supernode, hub)
+            gate_lines, link = _Lines(gate_child), self._connect(site, hub, port)
             while True:
                 for line in (*gate_lines.fresh(), *link.news()):
                     say(line)
                 gate_child.require_running()
-                if not supernode.running:
-                    say(f"the SuperNode ended ({supernode.last_words() or 'it said nothing'}); {_AGAIN}")
-                    stop([supernode])
+                if not link.supernode.running:
+                    say(f"the SuperNode ended: {link.why()}; {_AGAIN}")
+                    site.end(link.supernode)
                     time.sleep(AGAIN_SECONDS)
-                    supernode = self._start(SUPERNODE, self._supernode(hub, port))
-                    link = _Link(supernode, hub)
+                    link = self._connect(site, hub, port)
                 time.sleep(WATCH_SECONDS)
         finally:
-            stop([gate_child, supernode])
+            site.stop()
 
     @property
     def _run_folder(self) -> Path:
@@ -97,29 +104,22 @@ class SiteWork:
             memory_gib=self.memory_gib,
         ).model_dump_json(indent=2)
 
-    def _supernode(self, hub: str, port: int) -> list[str]:
-        program = Path(sys.executable).parent / SUPERNODE
-        if not program.is_file():
-            raise ConfigurationError(f"{program} does not exist; install FedVLP with its dependencies again")
-        return [
-            str(program),
-            *("--superlink", hub, "--root-certificates", str(self.home.folder / AUTHORITY)),
-            *("--auth-supernode-private-key", str(self.home.node_key)),
-            *("--host", HOST, "--port", str(port)),
-            *("--isolation", "process", "--superexec-auth-secret-file", str(self._run_folder / SECRET)),
-        ]
-
-    def _start(self, program: str, command: list[str]) -> Child:
-        return Child(
-            f"{program} of {self.home.name}",
-            command,
-            environment=environment(os.environ, home=self._run_folder / "flower", threads=self.threads),
-            log=self.home.folder / LOGS / f"{program}.log",
+    def _connect(self, site: Party, hub: str, port: int) -> "_Link":
+        authority = self.home.folder / AUTHORITY
+        supernode = site.spawn(
+            SUPERNODE,
+            [
+                *("--superlink", hub, "--root-certificates", str(authority)),
+                *("--auth-supernode-private-key", str(self.home.node_key)),
+                *("--host", HOST, "--port", str(port)),
+                *("--isolation", "process", "--superexec-auth-secret-file", str(self._run_folder / SECRET)),
+            ],
         )
+        return _Link(supernode, hub, authority)
 
 
 class _Lines:
-    """What a child prints, whole line by whole line."""
+    """What a child prints, whole line by whole line, with nothing in it that a terminal would obey."""
 
     def __init__(self, child: Child) -> None:
         self._file: BinaryIO = child.log.open("rb")
@@ -128,14 +128,17 @@ class _Lines:
 
     def fresh(self) -> Iterator[str]:
         *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
-        return (plain(line.decode(errors="replace")) for line in lines)
+        for line in lines:
+            shown = plain(line.decode(errors="replace"))[:LONGEST_SHOWN]
+            yield "".join(letter if letter.isprintable() else "?" for letter in shown)
 
 
 class _Link:
     """Whether the hub has let a SuperNode in, told once each way."""
 
-    def __init__(self, supernode: Child, hub: str) -> None:
-        self._lines, self._hub = _Lines(supernode), hub
+    def __init__(self, supernode: Child, hub: str, authority: Path) -> None:
+        self.supernode = supernode
+        self._lines, self._hub, self._authority = _Lines(supernode), hub, authority
         self._since, self._told = time.monotonic(), False
 
     def news(self) -> Iterator[str]:
@@ -144,7 +147,18 @@ class _Link:
             yield f"connected to the hub at {self._hub}"
         elif not self._told and time.monotonic() - self._since > SILENCE_SECONDS:
             self._told = True
-            yield f"no answer from the hub at {self._hub} yet; `fedvlp-site doctor` says why"
+            yield f"no answer from the hub at {self._hub} yet: {self.why()}"
+
+    def why(self) -> str:
+        """What is in the way, as far as one can see from here."""
+        if (obstacle := first_obstacle(self._hub, self._authority, environment=os.environ)) is not None:
+            return f"{obstacle.found}; {obstacle.fix}"
+        if (refusal := _REFUSAL.search(self.supernode.output())) is not None:
+            return (
+                f"the hub does not let this site in ({refusal[1]}); ask the operator whether it is a member"
+            )
+        said = self.supernode.last_words() or "it said nothing"
+        return f"{said}; `fedvlp-site doctor` says more"
 
 
 def _free_port() -> int:

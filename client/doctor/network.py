@@ -48,10 +48,23 @@ def examine_network(
 ) -> tuple[list[Finding], Line | None]:
     """Walk to the hub as far as one gets; what could not be looked at any more is left out."""
     address = address_of(hub, environment)
+    findings, health = _visit_hub(address, authority, environment)
+    return findings, None if health is None else _measure(address, authority, health, findings)
+
+
+def first_obstacle(hub: str, authority: Path, *, environment: Mapping[str, str]) -> Finding | None:
+    """What keeps this hospital from its hub, as far as one visit shows; None if nothing does."""
+    findings, _ = _visit_hub(address_of(hub, environment), authority, environment)
+    return next((finding for finding in findings if finding.status == "fail"), None)
+
+
+def _visit_hub(
+    address: Address, authority: Path, environment: Mapping[str, str]
+) -> tuple[list[Finding], Visit | None]:
     findings = _proxy(address, environment)
     if not _resolves(address, findings) or not _opens(address, findings):
         return findings, None
-    return findings, _speaks(address, authority, findings)
+    return findings, _greets(address, authority, findings)
 
 
 def _proxy(address: Address, environment: Mapping[str, str]) -> list[Finding]:
@@ -109,7 +122,7 @@ def _opens(address: Address, findings: list[Finding]) -> bool:
     return True
 
 
-def _speaks(address: Address, authority: Path, findings: list[Finding]) -> Line | None:
+def _greets(address: Address, authority: Path, findings: list[Finding]) -> Visit | None:
     try:
         with secure(reach(address), address.host, authority) as connection:
             shown = connection.getpeercert(binary_form=True) or b""
@@ -128,7 +141,7 @@ def _speaks(address: Address, authority: Path, findings: list[Finding]) -> Line 
         )
         return None
     findings += _round_trip(health)
-    return _measure(address, authority, health, findings)
+    return health
 
 
 def _distrust(address: Address, authority: Path, error: ssl.SSLError) -> Finding:

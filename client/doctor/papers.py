@@ -5,12 +5,9 @@ from datetime import datetime
 
 from client.approvals import APPROVALS, Approvals
 from client.doctor.finding import Finding, failed, passed, refusals, warned
-from client.home import AUTHORITY, IDENTITY, NODE_KEY, ROSTER, SEALING, Home
-from client.node_key import public_node_key
+from client.home import IDENTITY, NODE_KEY, ROSTER, SEALING, Home
 from common.bundle_folder import Bundle
 from common.certificates import read_certificate, validity_of
-from common.errors import IntegrityError
-from common.joining import Kit
 from common.roster import read_roster
 from common.secagg.keys import identity_of
 
@@ -22,11 +19,8 @@ def examine_papers(home: Home, *, now: datetime) -> tuple[list[Finding], Bundle 
     """All that is signed, and the bundle in force if there is a whole one."""
     findings = _permissions(home)
     with refusals("kit", findings):
-        kit = home.kit()
+        kit = home.fit_kit()
         kit.require_valid(now=now)
-        identity = identity_of(home.identity()).hex()
-        _require_copy(home, kit)
-        kit.require_of(site=home.name, identity=identity, node_key=public_node_key(home.node_key))
         left = validity_of(read_certificate(kit.certificate, what="certificate of the kit")).days_left(now)
         told = f"{kit.site} in {kit.consortium}, keys match, certificate holds for {left:.0f} days"
         fix = f"ask the operator for a new kit: `fedvlp-server renew {kit.site}`"
@@ -48,13 +42,6 @@ def _permissions(home: Home) -> list[Finding]:
             failed("permissions", f"{home.folder} can be written by others", f"chmod 700 {home.folder}")
         )
     return findings or [passed("permissions", "private keys are their owner's alone")]
-
-
-def _require_copy(home: Home, kit: Kit) -> None:
-    """The authority's file, which Flower reads, must be the one of the kit."""
-    path = home.folder / AUTHORITY
-    if not path.is_file() or path.read_text(errors="replace") != kit.authority:
-        raise IntegrityError(f"{path} differs from the kit; take the kit again with `fedvlp-site join KIT`")
 
 
 def _roster(home: Home, now: datetime) -> list[Finding]:

@@ -39,7 +39,7 @@ class Party:
         """Where everything that `program` and the apps it starts print is kept."""
         return self._logs / f"{program}.log"
 
-    def spawn(self, program: str, arguments: Sequence[str]) -> None:
+    def spawn(self, program: str, arguments: Sequence[str]) -> Child:
         """Start one of Flower's programs, the one installed beside this Python.
 
         Raises:
@@ -48,11 +48,11 @@ class Party:
         command = Path(sys.executable).parent / program
         if not command.is_file():
             raise ConfigurationError(f"{command} does not exist; install FedVLP with its dependencies again")
-        self._spawn(program, [str(command), *arguments], {})
+        return self._spawn(program, [str(command), *arguments], {})
 
     def spawn_module(
         self, module: str, arguments: Sequence[str], *, further: Mapping[str, str] | None = None
-    ) -> None:
+    ) -> Child:
         """Start a program of our own, a module or a package with a `__main__`.
 
         Args:
@@ -60,13 +60,15 @@ class Party:
             arguments: of its command line.
             further: variables in its environment, beside those of `environment`.
         """
-        self._spawn(module, [sys.executable, "-P", "-m", module, *arguments], further or {})
+        return self._spawn(module, [sys.executable, "-P", "-m", module, *arguments], further or {})
 
-    def _spawn(self, program: str, command: Sequence[str], further: Mapping[str, str]) -> None:
+    def _spawn(self, program: str, command: Sequence[str], further: Mapping[str, str]) -> Child:
         self.folder.mkdir(parents=True, exist_ok=True)
         ours = environment(os.environ, home=self.folder / "home", threads=self._threads)
         name = f"{program} of {self.name}"
-        self.children.append(Child(name, command, environment={**ours, **further}, log=self.log(program)))
+        child = Child(name, command, environment={**ours, **further}, log=self.log(program))
+        self.children.append(child)
+        return child
 
     def said(self, program: str) -> str:
         """What the running or ended `program` printed since it was started."""
@@ -80,6 +82,11 @@ class Party:
         """
         for child in self.children:
             child.require_running()
+
+    def end(self, child: Child) -> None:
+        """End one of the processes politely."""
+        stop([child])
+        self.children.remove(child)
 
     def stop(self) -> None:
         """End the processes politely."""
