@@ -4,9 +4,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import psutil
-
 from client.doctor.finding import Finding, failed, passed, warned
+from client.memory import memory_here
 
 LEAST_DISC_GB, COMFORTABLE_DISC_GB = 1.0, 20.0
 LEAST_MEMORY_GB, COMFORTABLE_MEMORY_GB = 2.0, 8.0
@@ -33,7 +32,7 @@ def _disc(home: Path, model_bytes: int) -> Finding:
 
 
 def _memory(model_bytes: int) -> Finding:
-    free = psutil.virtual_memory().available / 1e9
+    free = memory_here().available / 1e9
     least = LEAST_MEMORY_GB + MODELS_IN_MEMORY * model_bytes / 1e9
     told = f"{free:,.1f} GB available"
     if free < least:

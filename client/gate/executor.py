@@ -9,7 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
-import psutil
 from flwr.app import Context, Message, RecordDict
 from httpx import HTTPError
 
@@ -21,6 +20,7 @@ from client.gate.settings import GateSettings
 from client.gate.tasks import CLIENT_APP, CRASHED, INVALID_FAB, RAISED, Task, Tasks
 from client.gate.warm import AppEndedError, Limits, WarmApp
 from client.gate.wire import Failure, Question
+from client.memory import memory_here
 from client.outward import SCRUBBED, scrubbed
 from common.errors import ConfigurationError, FederationError
 from common.messages import HELLO
@@ -210,7 +210,7 @@ class Gate:
 
     def _limits(self, project: Project | None) -> Limits:
         gib = self._settings.memory_gib
-        memory = psutil.virtual_memory().total if gib is None else gib << 30
+        memory = memory_here().total if gib is None else gib << 30
         if project is None:
             return Limits(UNBOUND_SECONDS, memory, starts_programs=False, reply_bytes=UNBOUND_BYTES)
         return Limits(
@@ -240,6 +240,6 @@ SECLUSION = {
 
 def _tell(limits: Limits, seclusion: Seclusion) -> None:
     """Say what holds for the app's process and what does not."""
-    memory = "no limit" if limits.memory_bytes is None else f"at most {limits.memory_bytes / 2**30:.0f} GiB"
+    memory = "no limit" if limits.memory_bytes is None else f"at most {limits.memory_bytes / 2**30:.1f} GiB"
     log.info("app process: memory %s; time %g s for a message; no core dump", memory, limits.seconds)
     log.info("app process: no-network %s", SECLUSION[seclusion])

@@ -43,7 +43,7 @@ class GateSettings(_Section):
     node: NodeConfig
     """See `client.round.open_site`."""
     memory_gib: PositiveInt | None
-    """What the app's process may have; None for all that the machine has."""
+    """What the app's process may have; None for all that the machine, or its container, has."""
 
     @property
     def parsed_rule(self) -> Rule:
