@@ -1,15 +1,16 @@
 """One connection to the hub, step by step, so that whatever is in the way can be named."""
 
+import base64
 import http.client
 import socket
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
 TIMEOUT_SECONDS = 10.0
@@ -21,40 +22,70 @@ LARGEST_ANSWER = 1 << 16
 
 
 @dataclass(frozen=True)
+class Proxy:
+    """A CONNECT proxy that is spoken to in the clear."""
+
+    host: str
+    port: int
+    credentials: bytes | None = field(repr=False)
+    """"name:password"; None if it asks for none."""
+
+
+@dataclass(frozen=True)
 class Address:
     """Where the hub is, and what lies before it."""
 
     host: str
     port: int
-    proxy: tuple[str, int] | None
-    """Of a CONNECT proxy."""
+    proxy: Proxy | None
 
     @property
     def first(self) -> tuple[str, int]:
         """What is connected to first."""
-        return self.proxy or (self.host, self.port)
+        return (self.host, self.port) if self.proxy is None else (self.proxy.host, self.proxy.port)
+
+
+class UnknownProxyError(ValueError):
+    """What the environment names is no proxy of the kind that we know."""
 
 
 class TunnelRefusedError(OSError):
     """The proxy answered CONNECT with something else than success."""
 
+    def __init__(self, answer: str) -> None:
+        super().__init__(answer)
+        self.wants_credentials = answer.split(" ")[1:2] == ["407"]
+
 
 def address_of(hub: str, environment: Mapping[str, str]) -> Address:
-    """The way to "host:port", by `https_proxy` and `no_proxy` of `environment` as Flower reads them."""
+    """The way to "host:port", by `https_proxy` and `no_proxy` of `environment` as Flower reads them.
+
+    Raises:
+        UnknownProxyError: the proxy is not given as [http://][NAME:PASSWORD@]HOST[:PORT].
+    """
     host, _, port = hub.rpartition(":")
     host = host.strip("[]")
     proxies = _proxies(environment)
     found = proxies.get("https") or proxies.get("all")
     if not found or proxy_bypass_environment(host, proxies):
         return Address(host, int(port), None)
-    parts = urlsplit(found if "//" in found else f"http://{found}")
-    return Address(host, int(port), (parts.hostname or "", parts.port or 3128))
+    return Address(host, int(port), _proxy(found if "://" in found else f"http://{found}"))
 
 
-def local_calls_are_proxied(environment: Mapping[str, str]) -> bool:
-    """Whether the executor's calls to its own node would go to a proxy, which does not know that node."""
-    proxies = _proxies(environment)
-    return bool({"http", "all"} & proxies.keys()) and not proxy_bypass_environment("127.0.0.1", proxies)
+def _proxy(url: str) -> Proxy:
+    try:
+        parts = urlsplit(url)
+        port = parts.port or http.client.HTTP_PORT
+    except ValueError:
+        raise UnknownProxyError("not of the form http://HOST:PORT") from None
+    if parts.scheme != "http":
+        raise UnknownProxyError(f"of the kind {parts.scheme}://")
+    if not parts.hostname:
+        raise UnknownProxyError("not of the form http://HOST:PORT")
+    if parts.username is None:
+        return Proxy(parts.hostname, port, None)
+    name, password = unquote(parts.username), unquote(parts.password or "")
+    return Proxy(parts.hostname, port, f"{name}:{password}".encode())
 
 
 def _proxies(environment: Mapping[str, str]) -> dict[str, str]:
@@ -76,7 +107,10 @@ def reach(address: Address) -> socket.socket:
         return connection
     host = f"[{address.host}]" if ":" in address.host else address.host
     target = f"{host}:{address.port}"
-    connection.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode())
+    head = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"
+    if address.proxy.credentials is not None:
+        head += f"Proxy-Authorization: Basic {base64.b64encode(address.proxy.credentials).decode()}\r\n"
+    connection.sendall(f"{head}\r\n".encode())
     answer = b""
     while b"\r\n\r\n" not in answer and len(answer) < LARGEST_ANSWER:
         piece = connection.recv(1)  # not a byte of what follows the head

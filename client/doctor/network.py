@@ -17,9 +17,9 @@ from client.doctor.link import (
     PROBE_PATH,
     Address,
     TunnelRefusedError,
+    UnknownProxyError,
     Visit,
     address_of,
-    local_calls_are_proxied,
     presented,
     reach,
     secure,
@@ -47,39 +47,39 @@ def examine_network(
     hub: str, authority: Path, *, environment: Mapping[str, str]
 ) -> tuple[list[Finding], Line | None]:
     """Walk to the hub as far as one gets; what could not be looked at any more is left out."""
-    address = address_of(hub, environment)
-    findings, health = _visit_hub(address, authority, environment)
-    return findings, None if health is None else _measure(address, authority, health, findings)
+    findings, address, health = _visit_hub(hub, authority, environment)
+    if address is None or health is None:
+        return findings, None
+    return findings, _measure(address, authority, health, findings)
 
 
 def first_obstacle(hub: str, authority: Path, *, environment: Mapping[str, str]) -> Finding | None:
     """What keeps this hospital from its hub, as far as one visit shows; None if nothing does."""
-    findings, _ = _visit_hub(address_of(hub, environment), authority, environment)
+    findings, _, _ = _visit_hub(hub, authority, environment)
     return next((finding for finding in findings if finding.status == "fail"), None)
 
 
 def _visit_hub(
-    address: Address, authority: Path, environment: Mapping[str, str]
-) -> tuple[list[Finding], Visit | None]:
-    findings = _proxy(address, environment)
+    hub: str, authority: Path, environment: Mapping[str, str]
+) -> tuple[list[Finding], Address | None, Visit | None]:
+    try:
+        address = address_of(hub, environment)
+    except UnknownProxyError as error:
+        fix = "set HTTPS_PROXY=http://HOST:PORT, of a proxy that takes CONNECT; others are not supported"
+        return [failed("proxy", f"the proxy in the environment is {error}", fix)], None, None
+    findings = [_way(address)]
     if not _resolves(address, findings) or not _opens(address, findings):
-        return findings, None
-    return findings, _greets(address, authority, findings)
+        return findings, address, None
+    return findings, address, _greets(address, authority, findings)
 
 
-def _proxy(address: Address, environment: Mapping[str, str]) -> list[Finding]:
-    findings = []
-    way = "none; straight to the hub" if address.proxy is None else f"{address.proxy[0]}:{address.proxy[1]}"
-    findings.append(passed("proxy", way))
-    if local_calls_are_proxied(environment):
-        findings.append(
-            failed(
-                "proxy of local calls",
-                "calls of the executor to its own node would go to the proxy",
-                "set NO_PROXY=127.0.0.1,localhost for the site's processes",
-            )
-        )
-    return findings
+def _way(address: Address) -> Finding:
+    proxy = address.proxy
+    if proxy is None:
+        return passed("proxy", "none; straight to the hub")
+    return passed(
+        "proxy", f"{proxy.host}:{proxy.port}, {'with' if proxy.credentials else 'without'} a password"
+    )
 
 
 def _resolves(address: Address, findings: list[Finding]) -> bool:
@@ -100,11 +100,14 @@ def _opens(address: Address, findings: list[Finding]) -> bool:
     try:
         reach(address).close()
     except TunnelRefusedError as error:
+        fix = f"ask the proxy's people to allow CONNECT {address.host}:{address.port}"
+        if error.wants_credentials:
+            fix = "ask the proxy's people for an account: HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT"
         findings.append(
             failed(
                 "port",
                 f"the proxy {host}:{port} does not let us through to {address.host}:{address.port}: {error}",
-                f"ask the proxy's people to allow CONNECT {address.host}:{address.port}",
+                fix,
             )
         )
         return False

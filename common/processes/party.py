@@ -11,7 +11,8 @@ from common.processes.child import Child, kill, stop
 EXECUTOR_POLL_SECONDS = 0.1
 """How often an executor asks for work; Flower's default is 1 s."""
 
-NO_PROXY = "127.0.0.1,localhost"
+LOOPBACK = "127.0.0.1,localhost"
+"""What never goes through a proxy; see `environment`."""
 
 
 class Party:
@@ -48,25 +49,33 @@ class Party:
         command = Path(sys.executable).parent / program
         if not command.is_file():
             raise ConfigurationError(f"{command} does not exist; install FedVLP with its dependencies again")
-        return self._spawn(program, [str(command), *arguments], {})
+        return self._spawn(program, [str(command), *arguments], self._environment())
 
     def spawn_module(
         self, module: str, arguments: Sequence[str], *, further: Mapping[str, str] | None = None
     ) -> Child:
         """Start a program of our own, a module or a package with a `__main__`.
 
+        It calls nobody outside of this machine, so it is told of no proxy, which may have a password.
+
         Args:
             module: its name, which is also that of its log.
             arguments: of its command line.
             further: variables in its environment, beside those of `environment`.
         """
-        return self._spawn(module, [sys.executable, "-P", "-m", module, *arguments], further or {})
+        ours = {
+            name: value for name, value in self._environment().items() if not name.lower().endswith("_proxy")
+        }
+        return self._spawn(
+            module, [sys.executable, "-P", "-m", module, *arguments], {**ours, **(further or {})}
+        )
 
-    def _spawn(self, program: str, command: Sequence[str], further: Mapping[str, str]) -> Child:
+    def _environment(self) -> dict[str, str]:
+        return environment(os.environ, home=self.folder / "home", threads=self._threads)
+
+    def _spawn(self, program: str, command: Sequence[str], variables: Mapping[str, str]) -> Child:
         self.folder.mkdir(parents=True, exist_ok=True)
-        ours = environment(os.environ, home=self.folder / "home", threads=self._threads)
-        name = f"{program} of {self.name}"
-        child = Child(name, command, environment={**ours, **further}, log=self.log(program))
+        child = Child(f"{program} of {self.name}", command, environment=variables, log=self.log(program))
         self.children.append(child)
         return child
 
@@ -102,8 +111,10 @@ class Party:
 def environment(inherited: Mapping[str, str], *, home: Path, threads: int) -> dict[str, str]:
     """What Flower's programs see: ours, and of the inherited variables none that steers Flower.
 
-    Telemetry, update checks and installations at run time are off; the loopback never goes through a proxy.
+    Telemetry, update checks and installations at run time are off; the loopback never goes through a proxy,
+    nor what the inherited NO_PROXY names.
     """
+    direct = ",".join(filter(None, (inherited.get("no_proxy") or inherited.get("NO_PROXY"), LOOPBACK)))
     ours = {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", os.defpath)]),
         "FLWR_HOME": str(home),
@@ -111,8 +122,8 @@ def environment(inherited: Mapping[str, str], *, home: Path, threads: int) -> di
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": str(EXECUTOR_POLL_SECONDS),
-        "NO_PROXY": NO_PROXY,
-        "no_proxy": NO_PROXY,
+        "NO_PROXY": direct,
+        "no_proxy": direct,
         "OMP_NUM_THREADS": str(threads),
         "PYTHONUNBUFFERED": "1",
     }

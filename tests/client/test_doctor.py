@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import ssl
 import threading
 import time
@@ -14,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from connect_proxy import proxying
 from consortium_samples import Consortium, found
 from saying import Say
 from tiny import tiny_store
@@ -91,58 +91,6 @@ def serving(folder: Path, authority: Authority, *, names: tuple[str, ...] = ("12
         server.server_close()
 
 
-@contextmanager
-def proxying(*, allow: bool) -> Iterator[tuple[str, list[str]]]:
-    """A CONNECT proxy for one connection after the other; yields its address and what was asked of it."""
-    asked: list[str] = []
-    listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(0.05)
-    ended = threading.Event()
-
-    def serve() -> None:
-        while not ended.is_set():
-            try:
-                accepted, _ = listener.accept()
-            except TimeoutError:
-                continue
-            threading.Thread(target=tunnel, args=(accepted,), daemon=True).start()
-
-    def tunnel(accepted: socket.socket) -> None:
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += accepted.recv(4096)
-        target = head.split()[1].decode()
-        asked.append(target)
-        if not allow:
-            accepted.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
-            accepted.close()
-            return
-        host, _, port = target.rpartition(":")
-        with socket.create_connection((host, int(port))) as onward, accepted:
-            accepted.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=pump, args=(onward, accepted), daemon=True)
-            back.start()
-            pump(accepted, onward)
-            back.join(1)
-
-    def pump(source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while piece := source.recv(1 << 16):
-                sink.sendall(piece)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
-    finally:
-        ended.set()
-        thread.join()
-        listener.close()
-
-
 @pytest.fixture
 def authority() -> Authority:
     return new_authority("chest authority")
@@ -208,25 +156,31 @@ def test_a_clock_that_the_hub_would_refuse_fails(
     assert exit_code(findings) == (5 if status == "fail" else 0)
 
 
-def test_the_way_leads_through_a_connect_proxy(tmp_path: Path, authority: Authority, trusted: Path) -> None:
-    with serving(tmp_path, authority) as hub, proxying(allow=True) as (proxy, asked):
-        environment = {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "NO_PROXY": "localhost"}
+@pytest.mark.parametrize("account", [None, "north:p@ss word"])
+def test_the_way_leads_through_a_connect_proxy(
+    tmp_path: Path, authority: Authority, trusted: Path, account: str | None
+) -> None:
+    with serving(tmp_path, authority) as hub, proxying(account=account) as (port, heard):
+        name = "" if account is None else "north:p%40ss%20word@"
+        environment = {"HTTPS_PROXY": f"http://{name}127.0.0.1:{port}", "NO_PROXY": "localhost"}
         findings, line = examine_network(hub, trusted, environment=environment)
-        assert set(asked) == {hub}
+        assert set(heard) == {f"CONNECT {hub} passes"}
         assert line is not None
         assert find(findings, "line").status == "pass"
-        assert "NO_PROXY=127.0.0.1" in find(findings, "proxy of local calls").fix
-        asked.clear()
+        assert f"127.0.0.1:{port}" in find(findings, "proxy").found
+        assert "p@ss" not in str(findings)
+        heard.clear()
         findings, _ = examine_network(hub, trusted, environment=environment | {"NO_PROXY": "127.0.0.1"})
-        assert not asked
+        assert not heard
         assert exit_code(findings) == 0
 
 
 def test_a_proxy_that_refuses_and_a_port_or_name_that_is_not_there_are_told_apart(
     tmp_path: Path, authority: Authority, trusted: Path
 ) -> None:
-    with serving(tmp_path, authority) as hub, proxying(allow=False) as (proxy, _):
-        findings, line = examine_network(hub, trusted, environment={"https_proxy": proxy})
+    with serving(tmp_path, authority) as hub, proxying(allow=False) as (port, _):
+        environment = {"https_proxy": f"127.0.0.1:{port}"}
+        findings, line = examine_network(hub, trusted, environment=environment)
         assert "does not let us through" in find(findings, "port").found
         assert "403 Forbidden" in find(findings, "port").found
         assert line is None
@@ -235,6 +189,20 @@ def test_a_proxy_that_refuses_and_a_port_or_name_that_is_not_there_are_told_apar
     findings, _ = examine_network("no-such-host.invalid:443", trusted, environment={})
     assert find(findings, "name").status == "fail"
     assert exit_code(findings) == 5
+
+
+def test_a_proxy_that_wants_an_account_says_so(tmp_path: Path, authority: Authority, trusted: Path) -> None:
+    with serving(tmp_path, authority) as hub, proxying(account="north:word") as (port, _):
+        environment = {"https_proxy": f"http://127.0.0.1:{port}"}
+        findings, _ = examine_network(hub, trusted, environment=environment)
+    assert "NAME:PASSWORD@" in find(findings, "port").fix
+
+
+@pytest.mark.parametrize("url", ["socks5://proxy:1080", "https://proxy:3128", "http://proxy:port", "http://"])
+def test_a_proxy_of_another_kind_is_refused(trusted: Path, url: str) -> None:
+    findings, line = examine_network("hub.example.org:443", trusted, environment={"https_proxy": url})
+    assert [(finding.check, finding.status) for finding in findings] == [("proxy", "fail")]
+    assert line is None
 
 
 def test_a_hub_that_is_unwell_fails(tmp_path: Path, authority: Authority, trusted: Path) -> None:

@@ -335,6 +335,17 @@ def test_flower_is_steered_by_us_alone(tmp_path: Path) -> None:
     assert (steered["LANG"], steered["OMP_NUM_THREADS"]) == ("C", "2")
 
 
+@pytest.mark.parametrize(
+    ("before", "after"), [("", ""), ("10.0.0.7,.ward.example", "10.0.0.7,.ward.example,")]
+)
+def test_the_loopback_and_what_the_hospital_names_are_reached_without_a_proxy(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    steered = environment({"HTTPS_PROXY": "p:1", "NO_PROXY": before}, home=tmp_path, threads=1)
+    assert steered["no_proxy"] == steered["NO_PROXY"] == f"{after}127.0.0.1,localhost"
+    assert steered["HTTPS_PROXY"] == "p:1"
+
+
 def test_the_assembled_app_holds_what_fab_include_names_and_nothing_else(tmp_path: Path) -> None:
     repository = Path(common.__file__).parents[1]
     patterns = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["flwr"]["app"][
