@@ -13,6 +13,7 @@ HOME/projects/        the bundles that they approved
 HOME/secagg/          see `client.secagg`
 HOME/run/, logs/      see `client.site_processes`
 HOME/audit/           see `client.audit`
+HOME/ledger/          see `client.ledger`; another folder where the site says so
 """
 
 import os
@@ -32,7 +33,7 @@ from common.secagg.keys import KEY_BYTES, Secret, identity_of
 from common.secagg.site import Member
 from common.signed import SiteName, read_signed
 
-IDENTITY, ROSTER, ROUNDS = "identity.key", "roster.json", "secagg"
+IDENTITY, ROSTER, ROUNDS, LEDGER = "identity.key", "roster.json", "secagg", "ledger"
 SEALING, NODE_KEY, REQUEST, KIT = "sealing.key", "node.key", "request.json", "kit.json"
 AUTHORITY, CERTIFICATE = "authority.pem", "certificate.pem"
 

@@ -5,12 +5,10 @@ from typing import Annotated
 
 import typer
 
+from client.home import LEDGER
 from client.ledger import Ledger
 from client.options import HOME, Home
 from common.errors import ConfigurationError
-
-LEDGER = "ledger"
-"""Folder of the ledger in a site's home."""
 
 ledger = typer.Typer(help="What was spent of the patients' privacy, and what is left.")
 

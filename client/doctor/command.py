@@ -37,9 +37,8 @@ def doctor(
     from client.doctor.packages import examine_packages
     from client.doctor.papers import examine_papers
     from client.doctor.records import examine_audit, examine_ledger, examine_store
-    from client.home import AUTHORITY
+    from client.home import AUTHORITY, LEDGER
     from client.home import Home as SiteHome
-    from client.ledger_cli import LEDGER
 
     place = SiteHome(home.expanduser())
     name = place.name
