@@ -164,6 +164,35 @@ def ablation_command(
     print(f"tables and chart: {out / 'ablation.md'}, {out / 'ablation.csv'}, {out / 'ablation.svg'}")
 
 
+@cli.command("pooled")
+def pooled_command(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="The variants, the steps and the seeds.")],
+    site: Sites,
+    out: Out,
+    bank: Bank = None,
+) -> None:
+    """Train variants of one spec on pooled rows, and measure images, targets and guesses beside questions.
+
+    Writes pooled.md and pooled.csv to --out; goes on where it was stopped.
+    """
+    from simulations.ablation.plan import read_plan_of
+    from simulations.pooled_study.pages import write_pages
+    from simulations.pooled_study.plan import PooledPlan
+    from simulations.pooled_study.running import run_pooled_study
+
+    read, specs = read_plan_of(PooledPlan, plan)
+    found = run_pooled_study(
+        read,
+        specs,
+        sites=parse_sites(site),
+        bank=bank,
+        out=out,
+        on_done=lambda name: print(f"pooled: {name}", file=sys.stderr, flush=True),
+    )
+    write_pages(out, read, found)
+    print(f"tables: {out / 'pooled.md'}, {out / 'pooled.csv'}")
+
+
 @cli.command("phantom")
 def phantom_command(
     out: Annotated[Path, typer.Argument(help="A folder that is absent or empty.")],
