@@ -100,7 +100,7 @@ class Batches:
         batch = build_batch(self.spec, self.tokenizer, corpus, rows, images, shown, chance)
         if self.spec.objectives.two_views is None:
             return batch
-        return replace(batch, second=self._second_views(corpus, rows, chance))
+        return replace(batch, second=self._second_views(corpus, rows, shown, chance))
 
     def _show(self, corpus: Corpus, rows: npt.NDArray[np.int64], chance: torch.Generator) -> Tensor:
         images = grey_values(corpus.images(rows))
@@ -131,31 +131,41 @@ class Batches:
         shown: list[Shown],
         chance: torch.Generator,
     ) -> tuple[Tensor, list[Shown]]:
-        """Mirror some rows, image and words together; one with a word that cannot be turned stays."""
+        """Mirror some rows, image and words together; one with a word that cannot be turned stays.
+
+        A row of which a second view is shown is mirrored in both, or stays.
+        """
         if not self.spec.data.flip_share:
             return images, shown
         assert corpus.mirrored is not None
         chosen = torch.rand(len(rows), generator=chance) < self.spec.data.flip_share
         for slot, (row, part) in enumerate(zip(rows, shown, strict=True)):
-            chosen[slot] &= all(corpus.mirrored[row][i] is not None for i in part.sentences)
+            read = (
+                part.sentences if self.spec.objectives.two_views is None else range(len(corpus.mirrored[row]))
+            )
+            chosen[slot] &= all(corpus.mirrored[row][i] is not None for i in read)
         turned = torch.where(chosen[:, None, None, None], images.flip(-1), images)
         return turned, [
             replace(part, mirrored=bool(mirrored)) for part, mirrored in zip(shown, chosen, strict=True)
         ]
 
     def _second_views(
-        self, corpus: Corpus, rows: npt.NDArray[np.int64], chance: torch.Generator
+        self, corpus: Corpus, rows: npt.NDArray[np.int64], first: Sequence[Shown], chance: torch.Generator
     ) -> SecondViews:
-        """Another image of each row's study if it has one, and a text of its report drawn anew."""
+        """Another image of each row's study if it has one, and a text of its report drawn anew; both mirrored
+        where the first are."""
         lots = torch.rand(len(rows), generator=chance)
         others = np.array(
             [self._sibling(corpus, row, lot) for row, lot in zip(rows, lots.tolist(), strict=True)]
         )
         images = self._show(corpus, others, chance)
-        tokens, mask = read_reports(
-            self.spec, corpus, rows, [self._sample(corpus, row, chance) for row in rows]
-        )
-        return SecondViews(images, tokens, mask)
+        mirrored = torch.tensor([part.mirrored for part in first])
+        shown = [
+            replace(self._sample(corpus, row, chance), mirrored=part.mirrored)
+            for row, part in zip(rows, first, strict=True)
+        ]
+        tokens, mask = read_reports(self.spec, corpus, rows, shown)
+        return SecondViews(torch.where(mirrored[:, None, None, None], images.flip(-1), images), tokens, mask)
 
     def _sibling(self, corpus: Corpus, row: int, lot: float) -> int:
         if not corpus.has_image[row]:

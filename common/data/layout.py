@@ -4,7 +4,7 @@ Shapes: B rows, C channels, S pixels a side, T word pieces, N patches, K visible
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -55,54 +55,56 @@ def build_batch(
         chance: source of the masks.
     """
     tokens, token_mask = read_reports(spec, corpus, rows, shown)
-    masked_image, masked_language = spec.objectives.masked_image, spec.objectives.masked_language
-    masked_images = shown_patches = masked_reports = masked_tokens = token_labels = None
-    if masked_image is not None:
-        masked_images = every_few(len(rows), masked_image.row_share)
-        shown_patches = visible_patches(spec, len(masked_images), masked_image.ratio, chance)
-    if masked_language is not None:
-        masked_reports = every_few(len(rows), masked_language.row_share)
-        masked_tokens, token_labels = mask_tokens(
-            tokens[masked_reports],
-            token_mask[masked_reports],
-            ratio=masked_language.ratio,
-            tokenizer=tokenizer,
-            generator=chance,
-            random_share=masked_language.random_share,
-            kept_share=masked_language.kept_share,
-        )
     told = _told(corpus, rows, shown)
-    return Batch(
+    batch = Batch(
         images=images,
         has_image=torch.from_numpy(corpus.has_image[rows]),
         tokens=tokens,
         token_mask=token_mask,
         has_text=torch.tensor([bool(read.sentences) for read in shown]),
         study=torch.from_numpy(corpus.study[rows]),
-        findings=None if told is None else told.stated,
-        doubted=None if told is None else told.doubted,
-        denied=None if told is None else told.denied,
-        sides=None if told is None else told.sides,
-        whole_report=None if told is None else told.whole,
-        entities=(
-            entities_of(corpus.reader, tokenizer)
-            if spec.objectives.knowledge is not None and corpus.reader is not None
-            else None
-        ),
         words=word_vectors(tokens, tokenizer) if spec.objectives.compares_reports else None,
         meanings=_meanings(corpus, rows, shown) if spec.objectives.compares_meanings else None,
         metadata=None if corpus.metadata is None else torch.from_numpy(corpus.metadata[rows]),
-        lots=(
-            torch.rand(len(rows), 2, generator=chance)
-            if spec.objectives.image_text_matching is not None
-            else None
-        ),
-        masked_images=masked_images,
-        visible_patches=shown_patches,
-        masked_reports=masked_reports,
-        masked_tokens=masked_tokens,
-        token_labels=token_labels,
+        **({} if told is None else told._asdict()),
     )
+    if spec.objectives.knowledge is not None and corpus.reader is not None:
+        batch = replace(batch, entities=entities_of(corpus.reader, tokenizer))
+    batch = _with_hidden_patches(batch, spec, chance)
+    batch = _with_hidden_words(batch, spec, tokenizer, chance)
+    if spec.objectives.image_text_matching is not None:
+        batch = replace(batch, lots=torch.rand(len(rows), 2, generator=chance))
+    return batch
+
+
+def _with_hidden_patches(batch: Batch, spec: Spec, chance: torch.Generator) -> Batch:
+    """`batch` with what masked image modelling sees, if the spec asks for it."""
+    masked = spec.objectives.masked_image
+    if masked is None:
+        return batch
+    rows = every_few(len(batch), masked.row_share)
+    shown = visible_patches(spec, len(rows), masked.ratio, chance)
+    return replace(batch, masked_images=rows, visible_patches=shown)
+
+
+def _with_hidden_words(
+    batch: Batch, spec: Spec, tokenizer: ReportTokenizer, chance: torch.Generator
+) -> Batch:
+    """`batch` with what masked language modelling reads, if the spec asks for it."""
+    masked = spec.objectives.masked_language
+    if masked is None:
+        return batch
+    rows = every_few(len(batch), masked.row_share)
+    tokens, labels = mask_tokens(
+        batch.tokens[rows],
+        batch.token_mask[rows],
+        ratio=masked.ratio,
+        tokenizer=tokenizer,
+        generator=chance,
+        random_share=masked.random_share,
+        kept_share=masked.kept_share,
+    )
+    return replace(batch, masked_reports=rows, masked_tokens=tokens, token_labels=labels)
 
 
 def read_reports(
@@ -132,16 +134,13 @@ def _meanings(corpus: Corpus, rows: npt.NDArray[np.int64], shown: Sequence[Shown
 
 
 class _Told(NamedTuple):
-    """What the shown sentences say of the F entities; see the fields of `Batch`."""
+    """What the shown sentences say of the F entities: fields of `Batch`, which says what they are."""
 
-    stated: Tensor
-    """(B, F) bool, as the next two."""
+    findings: Tensor
     doubted: Tensor
     denied: Tensor
     sides: Tensor
-    """(B, F, 2) bool."""
-    whole: Tensor
-    """(B,) bool."""
+    whole_report: Tensor
 
 
 def _told(corpus: Corpus, rows: npt.NDArray[np.int64], shown: Sequence[Shown]) -> _Told | None:

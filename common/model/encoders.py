@@ -37,6 +37,10 @@ class Tokens:
     pooled: Tensor
     """(B, D) one vector per image or report."""
 
+    def of(self, rows: Tensor) -> "Tokens":
+        """The rows `rows`, (n,) numbers in that order or (B,) bool."""
+        return Tokens(self.x[rows], self.mask[rows], self.pooled[rows])
+
 
 class Block(nn.Module):
     """A pre-norm transformer block (Xiong et al. 2020, arXiv:2002.04745) that starts as the identity.

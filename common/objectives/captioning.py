@@ -39,7 +39,7 @@ class Captioning(Objective):
         if views.image is None or not bool(paired.any()):
             return None
         tokens, mask = batch.tokens[paired], batch.token_mask[paired]
-        image = Tokens(views.image.x[paired], views.image.mask[paired], views.image.pooled[paired])
+        image = views.image.of(paired)
         following = mask[:, 1:]
         logits = self.next_words(tokens[:, :-1], mask[:, :-1], image, views.vocabulary)[following]
         return Loss(F.cross_entropy(logits.float(), tokens[:, 1:][following]), int(paired.sum()))

@@ -42,8 +42,7 @@ class Knowledge(Objective):
         rows = asked.any(dim=1)
         if not bool(rows.any()):
             return None
-        image = Tokens(views.image.x[rows], views.image.mask[rows], views.image.pooled[rows])
-        odds = self.odds(image, batch, views.vocabulary)[asked[rows]]
+        odds = self.odds(views.image.of(rows), batch, views.vocabulary)[asked[rows]]
         mean = F.binary_cross_entropy_with_logits(odds.float(), truth[rows][asked[rows]])
         return Loss(mean, int(rows.sum()))
 

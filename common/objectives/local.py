@@ -15,21 +15,26 @@ from common.spec.objectives import LocalContrastiveSpec
 from common.text.tokenizer import SPECIAL_TOKENS
 
 
-class CrossSampleLocal(Objective):
-    """GLoRIA: pairs are compared word by word, with each word's own part of the image.
-
-    Source: Huang et al. 2021, doi:10.1109/ICCV48922.2021.00391, equations 4 to 9; word pieces stand for
-    words.
-    """
+class LocalContrastive(Objective):
+    """Patches and words in one space; see its two kinds."""
 
     needs = frozenset({"image", "text"})
-    couples_rows = True
 
     def __init__(self, spec: LocalContrastiveSpec, image_width: int, text_width: int) -> None:
         super().__init__()
         self.spec = spec
         self.look = nn.Linear(image_width, spec.width, bias=False)
         self.read = nn.Linear(text_width, spec.width, bias=False)
+
+
+class CrossSampleLocal(LocalContrastive):
+    """GLoRIA: pairs are compared word by word, with each word's own part of the image.
+
+    Source: Huang et al. 2021, doi:10.1109/ICCV48922.2021.00391, equations 4 to 9; word pieces stand for
+    words.
+    """
+
+    couples_rows = True
 
     def loss(self, views: Views, batch: Batch) -> Loss | None:
         """Over the rows that have both image and report; one pair alone has nothing to be told from."""
@@ -50,7 +55,7 @@ class CrossSampleLocal(Objective):
             return Loss(matching_loss(self.spec.pair_scale * similarity, target, weights), pairs)
 
 
-class WithinPairLocal(Objective):
+class WithinPairLocal(LocalContrastive):
     """MGCA: each word finds itself through the patches it attends to, and each patch through the words.
 
     Source: Wang et al. 2022, arXiv:2210.06044, section 3.2. Negatives are the other words and patches of the
@@ -58,14 +63,7 @@ class WithinPairLocal(Objective):
     weigh alike: our towers have no class token whose attention could weigh them.
     """
 
-    needs = frozenset({"image", "text"})
     couples_rows = False
-
-    def __init__(self, spec: LocalContrastiveSpec, image_width: int, text_width: int) -> None:
-        super().__init__()
-        self.spec = spec
-        self.look = nn.Linear(image_width, spec.width, bias=False)
-        self.read = nn.Linear(text_width, spec.width, bias=False)
 
     def loss(self, views: Views, batch: Batch) -> Loss | None:
         """Over the rows that have both image and report."""
@@ -87,7 +85,7 @@ class WithinPairLocal(Objective):
         return int((batch.paired & words_of(batch).any(dim=1)).sum())
 
 
-def build_local(spec: LocalContrastiveSpec, image_width: int, text_width: int) -> Objective:
+def build_local(spec: LocalContrastiveSpec, image_width: int, text_width: int) -> LocalContrastive:
     """The local objective of the spec's kind."""
     kind = CrossSampleLocal if spec.kind == "cross_sample" else WithinPairLocal
     return kind(spec, image_width, text_width)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.data.batch import Batch
-from common.model.encoders import Block, Tokens
+from common.model.encoders import Block
 from common.objectives.base import Loss, Objective, View, Views
 from common.spec.model import ModelSpec
 from common.spec.objectives import MaskedLanguageSpec
@@ -69,12 +69,7 @@ class MaskedLanguage(Objective):
             seen: Tensor = self.look(image.pooled[rows]) * batch.has_image[rows, None]
             return around + seen[:, None]
         assert views.fusion is not None
-        fused = views.fusion(
-            Tokens(image.x[rows], image.mask[rows], image.pooled[rows]),
-            text,
-            batch.has_image[rows],
-            batch.has_text[rows],
-        )
+        fused = views.fusion(image.of(rows), text, batch.has_image[rows], batch.has_text[rows])
         beside: Tensor = self.leave(fused.text.x)
         return around + beside
 

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.data.batch import Batch
-from common.model.encoders import Tokens
 from common.objectives.base import Loss, Objective, Views
 from common.objectives.targets import same_findings, same_study, same_text
 from common.spec.objectives import ImageTextMatchingSpec
@@ -57,10 +56,7 @@ class ImageTextMatching(Objective):
         assert views.text is not None
         assert views.fusion is not None
         fused = views.fusion(
-            take_rows(views.image, seen),
-            take_rows(views.text, read),
-            batch.has_image[seen],
-            batch.has_text[read],
+            views.image.of(seen), views.text.of(read), batch.has_image[seen], batch.has_text[read]
         )
         odds: Tensor = self.judge(fused.pooled)[:, 0]
         return odds
@@ -90,8 +86,3 @@ def draw_false(likely: Tensor, false: Tensor, lots: Tensor) -> Tensor:
     beyond = (steps > mark) & false
     last = false.shape[1] - 1 - false.flip(1).float().argmax(dim=1)
     return torch.where(beyond.any(dim=1), beyond.float().argmax(dim=1), last)
-
-
-def take_rows(tokens: Tokens, rows: Tensor) -> Tokens:
-    """The given rows, in that order."""
-    return Tokens(tokens.x[rows], tokens.mask[rows], tokens.pooled[rows])

@@ -108,6 +108,31 @@ def test_a_mirrored_image_keeps_the_truth_of_its_report(
     assert mirrored == seen if share == 1 else True
 
 
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_both_views_of_a_study_are_mirrored_or_neither(
+    project: Project, stores: dict[str, Store], share: float
+) -> None:
+    spec = taxonomy_spec(
+        {"two_views": {}}, data__flip_share=share, data__augment=False, data__anchor_pairs=0,
+        data__sentence_share=0.5,
+    )  # fmt: skip
+    batches = open_batches(project, stores["east"], None, spec)
+    seen = 0
+    for step in range(6):
+        batch = batches.at(step)
+        assert batch.second is not None
+        # Each study has one image here, so the second view is the first once more, with another text.
+        assert torch.equal(batch.images, batch.second.images)
+        for image, tokens, mask in zip(
+            batch.second.images[:, 0], batch.second.tokens, batch.second.token_mask, strict=True
+        ):
+            words = project.tokenizer.decode(tokens[mask])
+            if "opacity" in words:
+                assert ("left" in words) == bool(image[4:8, :8].mean() > image[4:8, 8:].mean())
+                seen += 1
+    assert seen > 6
+
+
 def test_a_report_that_cannot_be_turned_keeps_its_image(project: Project, stores: dict[str, Store]) -> None:
     spec = tiny_spec(data__flip_share=1.0, data__augment=False, data__anchor_pairs=0)
     batches = open_batches(project, stores["east"], None, spec)
