@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from simulations.ablation.plan import AblationPlan, Variant
 
@@ -15,6 +15,8 @@ class PooledVariant(Variant):
     """One way to train."""
 
     rows: Rows = "all"
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] | None = None
+    """Instead of the plan's: more of them for what is near."""
 
 
 class PooledPlan(AblationPlan):
@@ -36,3 +38,17 @@ class PooledPlan(AblationPlan):
             if variant.rows == "others_metadata" and not told:
                 raise ValueError(f"variant '{name}': rows = 'others_metadata' needs data.metadata_text")
         return self
+
+    @model_validator(mode="after")
+    def _reference_has_every_seed(self) -> Self:
+        for name in self.variants:
+            more = set(self.seeds_of(name)) - set(self.seeds_of(self.reference))
+            if more:
+                raise ValueError(
+                    f"variant '{name}' has seed {min(more)}, which reference '{self.reference}' has not"
+                )
+        return self
+
+    def seeds_of(self, name: str) -> tuple[int, ...]:
+        """Of one variant."""
+        return self.variants[name].seeds or self.seeds

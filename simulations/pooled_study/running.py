@@ -43,6 +43,9 @@ from simulations.pooled_study.rows import chosen_rows
 Figures = dict[str, float]
 """Name of a figure -> its value; nan where a variant has none."""
 
+Found = dict[str, dict[int, Figures]]
+"""Variant -> seed -> figures."""
+
 LOOKED_AT = 20
 """Training batches whose positives are counted."""
 
@@ -55,7 +58,7 @@ def run_pooled_study(
     bank: Path | None,
     out: Path,
     on_done: Callable[[str], None] = lambda _: None,
-) -> dict[str, list[Figures]]:
+) -> Found:
     """Train what `out` does not hold yet, all variants with one seed before the next, and read everything.
 
     Args:
@@ -66,22 +69,21 @@ def run_pooled_study(
         out: goes on where it was stopped.
         on_done: told the name of each model that is there.
 
-    Returns:
-        Variant -> the figures with each seed.
-
     Raises:
         FederationError: as the stages say; what is finished stays.
     """
-    found: dict[str, list[Figures]] = {name: [] for name in plan.variants}
-    for seed in plan.seeds:
+    found: Found = {name: {} for name in plan.variants}
+    for seed in plan.seeds_of(plan.reference):
         cohort: _Cohort | None = None
         for name, spec in specs.items():
+            if seed not in plan.seeds_of(name):
+                continue
             path = out / f"seed-{seed}" / f"{name}.json"
             if not path.exists():
                 cohort = cohort or _open(path.parent / "project", plan, specs, seed, sites, bank)
                 figures = cohort.figures(name, spec.model_copy(update={"seed": seed}))
                 write_whole(path, (json.dumps(figures, indent=2) + "\n").encode())
-            found[name].append(json.loads(path.read_text()))
+            found[name][seed] = json.loads(path.read_text())
             on_done(f"seed {seed}, {name}")
     return found
 

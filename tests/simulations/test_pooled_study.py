@@ -30,7 +30,7 @@ from simulations.pooled_study.rows import chosen_rows
 PLAN: dict[str, Any] = {
     "base": "tiny.toml",
     "reference": "plain",
-    "seeds": [3],
+    "seeds": [3, 4],
     "steps": 2,
     "class_label": "opacity",
     "class_sites": [*SITES],
@@ -44,6 +44,7 @@ PLAN: dict[str, Any] = {
         "prototypes": {
             "about": "all, on half of the pairs",
             "rows": "half",
+            "seeds": [4],
             "change": {"objectives": {"prototypes": {"prototypes": 4}}},
         },
     },
@@ -157,15 +158,19 @@ def test_every_figure_is_written_and_nothing_is_trained_twice(
 ) -> None:
     assert not run(tmp_path, PLAN, monkeypatch)
     table = list(csv.DictReader((tmp_path / "out" / "pooled.csv").read_text().splitlines()))
-    assert [(row["variant"], row["seed"]) for row in table] == [("plain", "3"), ("prototypes", "3")]
-    plain, prototypes = table
+    assert [(row["variant"], row["seed"]) for row in table] == [
+        ("plain", "3"),
+        ("plain", "4"),
+        ("prototypes", "4"),
+    ]
+    _, plain, prototypes = table
     for figure in ("zero-shot AUROC", "probe AUROC", "rank", "R@10"):
         assert all(0 <= float(row[figure]) <= 1 for row in table)
     assert plain["cost of a piece"] == plain["prototypes and class"] == ""
     assert float(prototypes["cost of a piece"]) > 0
     assert 0 <= float(prototypes["prototypes and class"]) <= 1
     page = (tmp_path / "out" / "pooled.md").read_text()
-    assert "| prototypes | all, on half of the pairs |" in page
+    assert "| prototypes | all, on half of the pairs | 1 |" in page
 
     def never(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
@@ -178,12 +183,13 @@ def test_every_figure_is_written_and_nothing_is_trained_twice(
 @pytest.mark.parametrize(
     ("changes", "code", "said"),
     [
+        ({"variants": {"prototypes": {"seeds": [3, 8]}}}, 2, "'prototypes' has seed 8, which reference"),
         ({"class_sites": ["nowhere"]}, 3, "class_sites names nowhere, which is no --site"),
         ({"class_label": "weather"}, 3, "has no label 'weather'"),
         ({"steps": 0}, 2, "key 'steps'"),
         ({"variants": {"plain": {"rows": "others_metadata"}}}, 2, "needs data.metadata_text"),
     ],
-    ids=["site", "label", "steps", "metadata"],
+    ids=["seed", "site", "label", "steps", "metadata"],
 )
 def test_a_plan_that_cannot_be_is_refused_in_one_line(
     tmp_path: Path,
@@ -199,7 +205,7 @@ def test_a_plan_that_cannot_be_is_refused_in_one_line(
 
 def test_the_shipped_plan_can_be_run() -> None:
     plan, specs = read_plan_of(PooledPlan, EXPERIMENTS / "pooled.toml")
-    assert plan.seeds == (0, 1, 2)
+    assert plan.seeds_of("sigmoid") == plan.seeds_of(plan.reference) == (0, 1, 2)
     assert set(specs) == set(plan.variants)
     asked = {variant.rows for variant in plan.variants.values()}
     assert asked == set(Rows.__args__)  # type: ignore[attr-defined]
