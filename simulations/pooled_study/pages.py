@@ -12,7 +12,6 @@ from common.files import write_whole
 from simulations.pooled_study.plan import PooledPlan
 from simulations.pooled_study.running import Found
 
-
 LOOKED_INTO = (
     *("sibling cosine", "sibling rank", "prototypes and class"),
     *("rows with partners", "target on alike", "target on others"),
@@ -34,8 +33,8 @@ def markdown(plan: PooledPlan, found: Found) -> str:
     lines = [
         f"# {plan.base}: what variants learn from pooled rows",
         "",
-        f"{plan.steps} steps each. A figure is the mean over the variant's seeds; behind it is by how much it "
-        f"is above `{plan.reference}` with the same seeds, the least and the most of them.",
+        f"{plan.steps} steps each. A figure is the mean over the variant's seeds; behind it is how much that is "
+        f"above `{plan.reference}` with the same seeds, the least and the most of them.",
         "",
         *_table(plan, found, asked),
         "",
