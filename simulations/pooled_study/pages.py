@@ -33,7 +33,7 @@ def markdown(plan: PooledPlan, found: Found) -> str:
     lines = [
         f"# {plan.base}: what variants learn from pooled rows",
         "",
-        f"{plan.steps} steps each. A figure is the mean over the variant's seeds; behind it is how much that is "
+        f"{plan.steps} steps each. A figure is the mean over the variant's seeds. Behind it: how much it is "
         f"above `{plan.reference}` with the same seeds, the least and the most of them.",
         "",
         *_table(plan, found, asked),
