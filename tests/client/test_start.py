@@ -2,8 +2,6 @@
 
 import fcntl
 import os
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,8 +12,6 @@ from client.cli import cli
 from client.gate.settings import read_settings
 from client.site_processes import SiteWork
 from common.errors import ConfigurationError
-from common.processes import party
-from common.processes.child import Child
 
 
 def start(home: Path, store: Path) -> ConfigurationError:
@@ -57,26 +53,6 @@ def test_the_ledger_of_the_home_is_the_one_that_is_charged_unless_another_is_nam
     words = ["start", "--home", str(home), "--store", str(tmp_path), *options]
     assert CliRunner().invoke(cli, words).exit_code == 0
     assert started[0].node["ledger"] == str(elsewhere if named else home / "ledger")
-
-
-def test_only_the_supernode_knows_the_proxy_and_its_password(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: dict[str, set[str]] = {}
-
-    class Seen(Child):
-        def __init__(self, name: str, command: object, *, environment: Mapping[str, str], log: Path) -> None:
-            seen[log.stem] = {variable for variable in environment if "@proxy" in environment[variable]}
-            if len(seen) == 2:
-                raise KeyboardInterrupt
-            super().__init__(name, [sys.executable, "-c", "input()"], environment=environment, log=log)
-
-    monkeypatch.setenv("HTTPS_PROXY", "http://north:word@proxy:3128")
-    monkeypatch.setenv("all_proxy", "http://north:word@proxy:3128")
-    monkeypatch.setattr(party, "Child", Seen)
-    home = found(tmp_path, sites=["north"]).homes["north"].folder
-    CliRunner().invoke(cli, ["start", "--home", str(home), "--store", str(tmp_path)])
-    assert seen == {"client.gate": set(), "flower-supernode": {"HTTPS_PROXY", "all_proxy"}}
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from flwr.proto.runtime_pb2 import AcquireTaskRequest
 import common
 from client.node_key import write_node_key
 from common.errors import ConfigurationError, InputRefusedError, PeerError
+from common.processes import party
 from common.processes.child import Child, stop
 from common.processes.party import environment
 from server import flower_app
@@ -344,6 +345,23 @@ def test_the_loopback_and_what_the_hospital_names_are_reached_without_a_proxy(
     steered = environment({"HTTPS_PROXY": "p:1", "NO_PROXY": before}, home=tmp_path, threads=1)
     assert steered["no_proxy"] == steered["NO_PROXY"] == f"{after}127.0.0.1,localhost"
     assert steered["HTTPS_PROXY"] == "p:1"
+
+
+def test_only_programs_that_call_the_hub_know_the_proxy_and_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, set[str]] = {}
+
+    def look(name: str, command: object, *, environment: dict[str, str], log: Path) -> None:
+        seen[log.stem] = {variable for variable in environment if "@proxy" in environment[variable]}
+
+    monkeypatch.setenv("HTTPS_PROXY", "http://north:word@proxy:3128")
+    monkeypatch.setenv("all_proxy", "http://north:word@proxy:3128")
+    monkeypatch.setattr(party, "Child", look)
+    site = party.Party("north", folder=tmp_path, logs=tmp_path, threads=1)
+    site.spawn_module("client.gate", [])
+    site.spawn("flower-supernode", [])
+    assert seen == {"client.gate": set(), "flower-supernode": {"HTTPS_PROXY", "all_proxy"}}
 
 
 def test_the_assembled_app_holds_what_fab_include_names_and_nothing_else(tmp_path: Path) -> None:
