@@ -127,7 +127,7 @@ class Summing:
     def close(self) -> "Consenting":
         """Fix the survivors U3."""
         survivors = tuple(sorted(self.added))
-        self.cohort.require_threshold(survivors)
+        self.cohort.require_survivors(survivors)
         return Consenting(self, survivors)
 
 

@@ -207,7 +207,7 @@ def consent(
         raise refusal(Reason.MALFORMED, "survivors are out of order or named twice")
     if member.place not in survivors or not set(survivors) <= set(stage.senders):
         raise refusal(Reason.STRANGER, "the survivors are not a part of the senders with this site in it")
-    stage.cohort.require_threshold(survivors)
+    stage.cohort.require_survivors(survivors)
     if unmasked_before is not None and unmasked_before != survivors:
         raise refusal(Reason.SECOND_COHORT, "this model's updates were summed over other sites before")
     signature = sign(member.signing_key, consent_statement(stage.cohort, stage.senders, survivors))

@@ -34,6 +34,7 @@ class Terms:
     word_bits: Literal[16, 24]
     levels: int
     min_sites: int
+    """Fewer sites than this are never summed, whoever drops out on the way."""
 
     def __post_init__(self) -> None:
         assert self.min_sites >= SMALLEST_COHORT

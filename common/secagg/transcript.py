@@ -54,6 +54,21 @@ class Cohort:
                 Reason.THRESHOLD, f"{len(sites)} of {len(self.adverts)} sites, {self.threshold} are needed"
             )
 
+    def require_survivors(self, survivors: Sized) -> None:
+        """Refuse a sum over fewer sites than the threshold, or than the terms allow.
+
+        Joint noise (`common.privacy.joint`) is sized for `min_sites` shares: a smaller sum is never unmasked.
+
+        Raises:
+            AbortError: so it is.
+        """
+        self.require_threshold(survivors)
+        if len(survivors) < self.terms.min_sites:
+            raise refusal(
+                Reason.COHORT,
+                f"a sum over {len(survivors)} sites, at least {self.terms.min_sites} are agreed",
+            )
+
 
 def advert_statement(terms: Terms, site: int, sealing_key: bytes, mask_key: bytes, commitment: bytes) -> Item:
     """What an advert's signature says."""

@@ -202,6 +202,12 @@ def test_the_hub_stops_below_the_threshold_at_every_stage(stages: Stages) -> Non
             stage.close()
 
 
+def test_the_hub_stops_below_the_agreed_number_of_sites_though_the_threshold_is_there() -> None:
+    with stops(Reason.COHORT):
+        play(members(5), terms(min_sites=5), drops={4: 2})
+    assert play(members(5), terms(min_sites=4), drops={4: 2}).survivors == (0, 1, 2, 3)
+
+
 def test_the_hub_holds_one_sum_whatever_the_number_of_sites() -> None:
     held = [value for value in vars(Stages().summing).values() if isinstance(value, Planes | np.ndarray)]
     assert sum(sums.nbytes for sums in held) == 3 * 16 + 8 * 3

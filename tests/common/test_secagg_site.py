@@ -263,6 +263,14 @@ def test_an_unusable_mask_key_stops_a_site_before_anything_is_masked() -> None:
 # --- consent and unmasking ----------------------------------------------------------------------------------
 
 
+def test_a_sum_over_fewer_sites_than_agreed_is_not_signed_for_though_the_threshold_is_there() -> None:
+    """Four of five would do for the secrets, but noise, or a roster, asked for all five."""
+    masked = Round.opened(min_sites=5).masked()
+    with stops(Reason.COHORT):
+        consent(members(5)[0], masked[0], (0, 1, 2, 3))
+    consent(members(5)[0], masked[0], (0, 1, 2, 3, 4))
+
+
 def test_survivors_are_enough_of_the_senders_with_this_site_in_order() -> None:
     opened = Round.opened()
     stage, member = opened.masked()[0], opened.members[0]
