@@ -19,7 +19,7 @@ from client.round import (
     receive_model,
     train_locally,
     validate_model,
-    weighted_delta,
+    whole_numbers,
 )
 from client.secagg import SecureRounds
 from common.errors import PolicyError
@@ -56,8 +56,8 @@ def _train(message: Message, context: Context) -> RecordDict:
         validated = validate_model(site, model)
         trained = train_locally(site, model, instruction.round)
 
-    delta = weighted_delta(site, instruction, model)
-    update = answer(site, instruction, delta, trained, validated, receipt)
+    numbers = whole_numbers(site, instruction, model, trained)
+    update = answer(site, instruction, numbers, trained, validated, receipt)
     if site.secure_rounds is None:
         return update.to_records()
     return site.secure_rounds.open(terms_of(instruction, site.project), update).to_records()

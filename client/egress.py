@@ -22,7 +22,7 @@ from common.project import Project
 from common.secagg.keys import SIGNATURE_BYTES
 from common.secagg.messages import SEALED_BYTES, Advert, Shares, table_from_bytes, table_to_bytes
 from common.signed import parse_signed
-from common.spec.privacy import LocalPrivacySpec
+from common.spec.privacy import PatientPrivacySpec
 from common.update import sum_names
 
 REFUSED = "reply refused by the egress guard of this site"
@@ -98,7 +98,7 @@ class Egress:
     def _sums(self, held: object) -> bool:
         """Whether the sums in the clear say no more than the project's privacy allows."""
         privacy = self.project.spec.privacy
-        if not isinstance(privacy, LocalPrivacySpec):
+        if not isinstance(privacy, PatientPrivacySpec):
             return True
         names = sum_names(self.project.spec.objectives.names)
         sums = dict(zip(names, _vector(held, np.uint64).tolist(), strict=True))
@@ -112,7 +112,7 @@ class Egress:
     @property
     def _receipt(self) -> Allowed:
         """Under privacy the ledger's word, and it must be what this site's ledger says; nothing without."""
-        if not isinstance(self.project.spec.privacy, LocalPrivacySpec):
+        if not isinstance(self.project.spec.privacy, PatientPrivacySpec):
             return {}
         if self.ledger is None:
             raise _refusal(TRAIN, "a private update without a ledger")

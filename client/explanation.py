@@ -6,8 +6,10 @@ from pydantic import BaseModel, ConfigDict
 
 from common.bundle import BundleManifest
 from common.bundle_folder import Bundle
+from common.privacy.accounting import Steps, epsilon_of
+from common.privacy.joint import alone, joint_noise
 from common.project import Project
-from common.spec.privacy import LocalPrivacySpec
+from common.spec.privacy import JointPrivacySpec, PatientPrivacySpec
 from common.spec.secure_aggregation import SA1Spec
 
 ABSENT = "none"
@@ -45,6 +47,8 @@ class Explanation(BaseModel):
     epsilon: float | None
     """What the project may spend of each patient here; None without privacy."""
     delta: float | None
+    epsilon_alone: float | None
+    """The same if the hub and all other hospitals work together; None where no noise is joint."""
     runs: dict[str, str]
     """Code, packages and image -> digest."""
     warnings: tuple[str, ...]
@@ -72,6 +76,7 @@ def explain(bundle: Bundle, *, site: str, before: Bundle | None) -> Explanation:
         protection=_protection(project),
         epsilon=manifest.epsilon.get(site),
         delta=manifest.delta,
+        epsilon_alone=_epsilon_alone(project),
         runs={"code": manifest.fab, "packages": manifest.lock, "image": manifest.image or "not pinned"},
         warnings=_warnings(bundle, site),
         compared_with=None if before is None else before.manifest.version,
@@ -113,7 +118,7 @@ def _leaves(project: Project) -> tuple[str, ...]:
     size = project.answer_bytes / 1e6
     hidden = ", masked so that the hub reads the sum over hospitals and nothing of one" if masked else ""
     sums = "counts and summed losses of the round"
-    if isinstance(spec.privacy, LocalPrivacySpec):
+    if isinstance(spec.privacy, PatientPrivacySpec):
         sums = "the public size class of this site; counts, losses and times are withheld"
     lines = [
         f"each round the change of the model: {project.layout.num_coordinates:,} integers of {bits} bits, "
@@ -121,7 +126,7 @@ def _leaves(project: Project) -> tuple[str, ...]:
         f"{sums}{hidden if masked else ''}",
         "this hospital's name, the digests of project and model, the round's number",
     ]
-    if isinstance(spec.privacy, LocalPrivacySpec):
+    if isinstance(spec.privacy, PatientPrivacySpec):
         lines.append("the digest of the privacy ledger's last line and the number of steps charged")
     if masked:
         lines.append("keys, sealed shares and signatures of the round")
@@ -137,12 +142,19 @@ def _protection(project: Project) -> tuple[str, ...]:
             f"secure aggregation: sums over at least {spec.secure_aggregation.min_sites} hospitals can be "
             "read, one hospital's update cannot"
         )
-    if isinstance(spec.privacy, LocalPrivacySpec):
+    if isinstance(spec.privacy, PatientPrivacySpec):
         privacy = spec.privacy
         lines.append(
             f"differential privacy of every patient here (add or remove one): epsilon {privacy.epsilon:g} at "
             f"delta {privacy.delta:g} over all rounds, mechanism {privacy.mechanism}, noise multiplier "
             f"{privacy.noise_multiplier:g}; charged to this hospital's ledger before anything is read"
+        )
+    if isinstance(spec.privacy, JointPrivacySpec):
+        honest = joint_noise(spec, len(project.manifest.sites)).honest_sites
+        lines.append(
+            f"that noise is joint: {honest} hospitals make it together, and this one signs for no sum over "
+            f"fewer than {honest + spec.privacy.colluding_sites}; it is enough as long as secure aggregation "
+            f"holds and no more than {spec.privacy.colluding_sites} of them work with the hub"
         )
     lines.append("TLS to the hub of the kit")
     lines.append("FedVLP's app takes settings and sites from this bundle alone, and refuses other projects")
@@ -153,14 +165,28 @@ def _protection(project: Project) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def _epsilon_alone(project: Project) -> float | None:
+    privacy = project.spec.privacy
+    if not isinstance(privacy, JointPrivacySpec):
+        return None
+    noise = joint_noise(project.spec, len(project.manifest.sites))
+    left = alone(privacy.noise_multiplier, noise)
+    return epsilon_of([Steps(privacy.rate_numerator, left, project.spec.federation.rounds)], privacy.delta)
+
+
 def _warnings(bundle: Bundle, site: str) -> tuple[str, ...]:
     spec, lines = bundle.project.spec, []
     if site not in bundle.manifest.sites:
         lines.append(f"it does not name {site}; it cannot be approved here")
     if not isinstance(spec.secure_aggregation, SA1Spec):
         lines.append("without secure aggregation the hub sees this hospital's own update")
-    if not isinstance(spec.privacy, LocalPrivacySpec):
+    if not isinstance(spec.privacy, PatientPrivacySpec):
         lines.append("without differential privacy an update or the model may reveal a patient's data")
+    apart = _epsilon_alone(bundle.project)
+    if apart is not None:
+        lines.append(
+            f"if the hub and all other hospitals work together, epsilon of each patient here is {apart:.2f}"
+        )
     if bundle.manifest.image is None:
         lines.append("the container image is not pinned")
     if spec.train.starts_programs:

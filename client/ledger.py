@@ -74,11 +74,19 @@ class Reserved(Entry):
     epsilon: float
     """Of the project at this site, with `delta`."""
     delta: float
+    noise_multiplier_alone: float | None = Field(default=None, gt=0)
+    """Under joint privacy: what this hospital's own share of the noise keeps, were all others to collude."""
 
     @property
     def charged(self) -> Steps:
         """What it costs."""
         return Steps(self.rate_numerator, self.noise_multiplier, self.steps)
+
+    @property
+    def charged_alone(self) -> Steps:
+        """What it costs against the hub and all other hospitals together."""
+        multiplier = self.noise_multiplier_alone or self.noise_multiplier
+        return Steps(self.rate_numerator, multiplier, self.steps)
 
 
 class Ended(Entry):
@@ -101,6 +109,7 @@ class Charge:
     steps: int
     epsilon: float
     delta: float
+    noise_multiplier_alone: float | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +133,10 @@ class Account:
     def spent(self, project: str | None = None) -> list[Steps]:
         """Steps that were charged, by `project` or by all."""
         return [line.charged for line in self.reserved if project in (None, line.project)]
+
+    def spent_alone(self, project: str | None = None) -> list[Steps]:
+        """The same against the hub and all other hospitals together."""
+        return [line.charged_alone for line in self.reserved if project in (None, line.project)]
 
 
 class Ledger:
@@ -305,7 +318,7 @@ def _require_budget(account: Account, charge: Charge) -> None:
 
 
 def _append(book: sqlite3.Connection, entry: Entry, previous: str) -> str:
-    body = canonical(entry.model_dump()).decode()
+    body = canonical(entry.model_dump(exclude_none=True)).decode()
     digest = _digest(body, previous)
     book.execute("INSERT INTO entries (body, digest) VALUES (?, ?)", (body, digest))
     return digest

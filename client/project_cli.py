@@ -142,6 +142,8 @@ def _rows(explained: "Explanation") -> list[tuple[str, tuple[str, ...]]]:
     budget = "no budget: the project has no differential privacy"
     if explained.epsilon is not None:
         budget = f"epsilon {explained.epsilon:g} of each patient here, at delta {explained.delta:g}"
+    if explained.epsilon_alone is not None:
+        budget += f"; {explained.epsilon_alone:.2f} if the hub and all other hospitals work together"
     if explained.compared_with is None:
         changed: tuple[str, ...] = ("nothing of this name was approved here before",)
     else:

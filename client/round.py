@@ -30,7 +30,7 @@ from common.project import Project, open_project, weights_of
 from common.store import Store
 from common.training.losses import LossSums
 from common.training.trainer import TrainingRecord, train, validate
-from common.update import FIXED_POINT, Vector, digest_weights, pack, quantise, sum_names
+from common.update import FIXED_POINT, Planes, Vector, digest_weights, pack, pack_sum, quantise, sum_names
 
 log = logging.getLogger("fedvlp")
 
@@ -236,10 +236,10 @@ def validate_model(site: Site, model: VLPModel) -> tuple[LossSums, float]:
 def train_locally(site: Site, model: VLPModel, round_number: int) -> TrainingRecord:
     """Take this round's local steps; `model` is changed in place.
 
-    Under privacy the record holds the number of steps and nothing that patients had a part in.
+    Under privacy the record holds the number of steps, and of patients nothing but a noisy sum.
     """
     if site.protection is not None:
-        return TrainingRecord(site.protection.train(model, round_number), 0, LossSums(), 0.0)
+        return site.protection.train(model, round_number)
     spec = site.project.spec
     return train(
         model,
@@ -250,6 +250,31 @@ def train_locally(site: Site, model: VLPModel, round_number: int) -> TrainingRec
         total_steps=spec.federation.rounds * spec.train.local_steps,
         state=site.state,
     )
+
+
+def whole_numbers(
+    site: Site, instruction: Instruction, model: VLPModel, trained: TrainingRecord
+) -> tuple[Planes, int]:
+    """The site's part of the sum as packed integers, and how many coordinates were cut to make them fit.
+
+    Under joint privacy that is the noisy sum as it is; how much of it was cut has no noise, and is not told.
+
+    Raises:
+        PolicyError: the update is not finite; nothing leaves.
+    """
+    project = site.project
+    if trained.joint_sum is not None:
+        return pack_sum(trained.joint_sum, project.profile), 0
+    quantised, clipped = quantise(
+        weighted_delta(site, instruction, model),
+        instruction.clips,
+        project.layout,
+        project.profile,
+        seed=project.spec.seed,
+        site=site.name,
+        round_number=instruction.round,
+    )
+    return pack(quantised, project.profile), clipped
 
 
 def weighted_delta(site: Site, instruction: Instruction, model: VLPModel) -> Vector:
@@ -263,26 +288,13 @@ def weighted_delta(site: Site, instruction: Instruction, model: VLPModel) -> Vec
 def answer(
     site: Site,
     instruction: Instruction,
-    delta: Vector,
+    update: tuple[Planes, int],
     trained: TrainingRecord,
     validated: tuple[LossSums, float],
     receipt: Receipt,
 ) -> Answer:
-    """Quantise and pack the update, and write down the sums that travel with it.
-
-    Raises:
-        PolicyError: the update is not finite; nothing leaves.
-    """
-    project = site.project
-    quantised, clipped = quantise(
-        delta,
-        instruction.clips,
-        project.layout,
-        project.profile,
-        seed=project.spec.seed,
-        site=site.name,
-        round_number=instruction.round,
-    )
+    """Write down the sums that travel with the update."""
+    project, (planes, clipped) = site.project, update
     validation, validation_seconds = validated
     lanes = {
         "weight": site.weight,
@@ -299,7 +311,7 @@ def answer(
         round=instruction.round,
         project=instruction.project,
         model=instruction.model,
-        planes=pack(quantised, project.profile),
+        planes=planes,
         sums=np.array(sums, dtype=np.uint64),
         ledger=receipt.word,
     )

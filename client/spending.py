@@ -21,6 +21,8 @@ class ProjectSpending(BaseModel):
     epsilon_spent: float
     epsilon_reported: float
     """The same steps, bounded more tightly; what a report may state."""
+    epsilon_alone: float
+    """Were the hub and all other hospitals to work together: as spent, but where the noise is joint."""
     epsilon_budget: float
     delta: float
     next_round_costs: float
@@ -35,6 +37,8 @@ class Spending(BaseModel):
     population: str
     epsilon_spent: float
     epsilon_reported: float
+    epsilon_alone: float
+    """What is left of the promise were the hub and all other hospitals to work together."""
     epsilon_budget: float
     delta: float
     unit: str = "one patient at this site, with all studies"
@@ -52,6 +56,7 @@ def spending_of(account: Account) -> Spending:
         population=policy.population,
         epsilon_spent=epsilon_of(all_steps, policy.delta),
         epsilon_reported=reported_epsilon(all_steps, policy.delta),
+        epsilon_alone=epsilon_of(account.spent_alone(), policy.delta),
         epsilon_budget=policy.epsilon,
         delta=policy.delta,
         projects=tuple(_project(account, digest) for digest in digests),
@@ -77,6 +82,7 @@ def _project(account: Account, digest: str) -> ProjectSpending:
         steps=sum(line.steps for line in lines),
         epsilon_spent=now,
         epsilon_reported=reported_epsilon(spent, last.delta),
+        epsilon_alone=epsilon_of(account.spent_alone(digest), last.delta),
         epsilon_budget=last.epsilon,
         delta=last.delta,
         next_round_costs=epsilon_of([*spent, last.charged], last.delta) - now,
@@ -113,6 +119,10 @@ def page_of(spending: Spending) -> str:
         f"  promised to {spending.unit}; neighbours: {spending.relation}",
         f"  tighter bound of the same, for reports: epsilon {spending.epsilon_reported:.2f}",
     ]
+    if spending.epsilon_alone > spending.epsilon_spent:
+        lines.append(
+            f"  if the hub and all other hospitals work together: epsilon {spending.epsilon_alone:.2f}"
+        )
     for project in spending.projects:
         unfinished = f", {project.rounds_unfinished} of them unfinished" if project.rounds_unfinished else ""
         lines += [
@@ -124,6 +134,11 @@ def page_of(spending: Spending) -> str:
             f"  next    a round like the last adds {project.next_round_costs:.2f}; {project.rounds_left} "
             f"more fit",
         ]
+        if project.epsilon_alone > project.epsilon_spent:
+            lines.append(
+                f"  alone   epsilon {project.epsilon_alone:.2f} if the hub and all other hospitals work "
+                "together: the noise is joint"
+            )
     if not spending.projects:
         lines.append("no project has read these patients under privacy yet")
     lines.append(f"head {spending.head}")

@@ -18,7 +18,7 @@ from common.errors import ConfigurationError, IntegrityError
 from common.files import sha256_of, write_whole
 from common.project import Project, open_project
 from common.secagg.keys import Secret, identity_of
-from common.spec.privacy import LocalPrivacySpec
+from common.spec.privacy import PatientPrivacySpec
 
 FAB, LOCK = "app.fab", "requirements.lock"
 
@@ -123,7 +123,7 @@ def _digests(folder: Path) -> dict[str, str]:
 def _facts(project: Project) -> dict[str, object]:
     """What the manifest repeats of the project, so that a person and a gate need not read the spec."""
     privacy = project.spec.privacy
-    budget = privacy if isinstance(privacy, LocalPrivacySpec) else None
+    budget = privacy if isinstance(privacy, PatientPrivacySpec) else None
     return {
         "name": project.manifest.name,
         "project": project.digest,

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.data.corpus import Reading, reading_of
@@ -36,7 +37,7 @@ from common.text.ontology import Ontology, load_ontology
 from common.text.ontology_files import read_ontology
 from common.text.sections import training_text
 from common.text.tokenizer import ReportTokenizer, train_tokenizer
-from common.update import MAX_SITES, Layout, Profile, Weights, answer_bytes
+from common.update import MAX_SITES, Layout, Profile, Vector, Weights, answer_bytes
 
 MANIFEST, SPEC, TOKENIZER, ROSTER = "project.json", "spec.json", "tokenizer.json", "roster.json"
 ONTOLOGY, PRETRAINED = "ontology.json", "pretrained"
@@ -165,6 +166,15 @@ class Project:
             )
         roster.require_all_signatures()
         return roster
+
+    def in_range(self, weights: Vector) -> Vector:
+        """`weights` (N,) with every objective's parameters put back into range; moves the working model."""
+        model = self.working_model
+        model.load_exchanged(
+            {name: torch.from_numpy(array) for name, array in self.layout.unflatten(weights).items()}
+        )
+        model.after_step()
+        return self.layout.flatten(weights_of(model))
 
     @property
     def profile(self) -> Profile:

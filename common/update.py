@@ -262,6 +262,15 @@ def pack(quantised: npt.NDArray[np.int16], profile: Profile) -> Planes:
     return Planes(quantised.view(np.uint16), high)
 
 
+def pack_sum(numbers: npt.NDArray[np.int64], profile: Profile) -> Planes:
+    """Integers of any size as words modulo 2^24."""
+    assert profile.word_bits == 24
+    planes = profile.zeros(len(numbers))
+    for part in parts(len(numbers)):
+        planes.add_words(part, numbers[part].astype(np.uint32))
+    return planes
+
+
 def add_packed(total: Planes, planes: Planes, profile: Profile) -> None:
     """Add one packed update to `total` (N,), in place and modulo 2^w.
 
@@ -288,13 +297,27 @@ def mean_update(total: Planes, clips: Vector, layout: Layout, profile: Profile, 
     start = 0
     for (_, tensor), clip in zip(layout.split(mean), clips, strict=True):
         scale = np.float64(clip) / (profile.levels * weight)
-        for part in parts(len(tensor)):
-            steps = exact[: part.stop - part.start]
-            steps[:] = total.integers(slice(start + part.start, start + part.stop))
-            steps *= scale
-            tensor[part] = steps
+        _scale_into(tensor, total, start, scale, exact)
         start += len(tensor)
     return mean
+
+
+def scaled(total: Planes, scale: np.float64) -> Vector:
+    """(N,) words modulo 2^w, times `scale`, as float32."""
+    found = np.empty(len(total), dtype=np.float32)
+    _scale_into(found, total, 0, scale, np.empty(CHUNK, dtype=np.float64))
+    return found
+
+
+def _scale_into(
+    out: Vector, total: Planes, start: int, scale: np.float64, exact: npt.NDArray[np.float64]
+) -> None:
+    """The words from `start` on, times `scale`; `exact` (CHUNK,) is worked in."""
+    for part in parts(len(out)):
+        steps = exact[: part.stop - part.start]
+        steps[:] = total.integers(slice(start + part.start, start + part.stop))
+        steps *= scale
+        out[part] = steps
 
 
 def sum_names(objectives: Iterable[str]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 Shapes: N coordinates of the model, K sums.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,21 @@ import numpy.typing as npt
 
 from common.errors import IntegrityError
 from common.messages import Answer, Instruction
-from common.update import FIXED_POINT, Layout, Planes, Profile, Vector, add_packed, mean_update, sum_names
+from common.privacy.joint import joint_noise
+from common.privacy.mechanism import terms_of
+from common.project import Project
+from common.spec.privacy import JointPrivacySpec
+from common.update import (
+    FIXED_POINT,
+    Layout,
+    Planes,
+    Profile,
+    Vector,
+    add_packed,
+    mean_update,
+    scaled,
+    sum_names,
+)
 
 Lanes = dict[str, int]
 """Name of a sum -> its value; see `common.update.sum_names`."""
@@ -83,6 +98,15 @@ class Accumulator:
         weight = lanes["weight"] / self._weight_cap
         mean = mean_update(self._total, self._clips, self._layout, self._profile, weight=weight)
         return RoundSum(mean, lanes)
+
+    def finish_joint(self, project: Project, survivors: Sequence[str]) -> RoundSum:
+        """Minus the mean of the noisy gradients of the units that `survivors` nominally sampled."""
+        privacy = project.spec.privacy
+        assert isinstance(privacy, JointPrivacySpec)
+        noise = joint_noise(project.spec, len(project.manifest.sites))
+        units = sum(terms_of(privacy, site).denominator for site in survivors)
+        mean = scaled(self._total, np.float64(-1 / (noise.grid * units)))
+        return RoundSum(mean, self._named(self._sums))
 
     def _named(self, sums: npt.NDArray[np.uint64]) -> Lanes:
         return dict(zip(self._names, sums.tolist(), strict=True))

@@ -14,6 +14,8 @@ from safetensors.numpy import save_file
 from common.errors import IntegrityError
 from common.files import whole_path
 from common.project import Project
+from common.spec.privacy import JointPrivacySpec
+from common.training.optimizer import learning_rate_at
 from common.update import Layout, Vector
 from server.optimizer import State, apply_update, fresh_state
 
@@ -39,10 +41,20 @@ class GlobalState:
     optimizer: State
 
     def advance(self, mean: Vector, project: Project) -> None:
-        """Apply a round's mean update (N,) and set the next bounds from it."""
-        federation = project.spec.federation
-        apply_update(self.weights, mean, self.optimizer, federation.server_optimizer)
-        self.clips = next_clips(mean, project.layout, lowest=LOWEST_CLIP_SHARE * federation.update_clip)
+        """Apply a round's mean update (N,) and set the next bounds from it.
+
+        Under joint privacy it is minus a gradient: the optimiser takes it at the pace of `[train]`,
+        parameters go back into their range as after a local step, and there are no bounds to set.
+        """
+        spec = project.spec
+        optimizer, federation = spec.federation.server_optimizer, spec.federation
+        if isinstance(spec.privacy, JointPrivacySpec):
+            pace = learning_rate_at(self.round, federation.rounds, spec.train)
+            apply_update(self.weights, mean, self.optimizer, optimizer, pace=pace)
+            self.weights = project.in_range(self.weights)
+        else:
+            apply_update(self.weights, mean, self.optimizer, optimizer)
+            self.clips = next_clips(mean, project.layout, lowest=LOWEST_CLIP_SHARE * federation.update_clip)
         self.round += 1
 
 

@@ -117,7 +117,13 @@ class History:
         return (seconds.total - seconds.training - seconds.evaluation) / max(seconds.training, 1e-9)
 
     def site_totals(
-        self, project: Project, store: Store | None, name: str, *, epsilon: float | None = None
+        self,
+        project: Project,
+        store: Store | None,
+        name: str,
+        *,
+        epsilon: float | None = None,
+        epsilon_alone: float | None = None,
     ) -> SiteTotals:
         """What one hospital gave and got; rows are zero where the hub does not hold the site's store."""
         entries = [entry for record in self.rounds if (entry := record.site(name)) is not None]
@@ -134,4 +140,5 @@ class History:
             rounds_completed=len(answered),
             seconds_training=math.fsum(entry.seconds_training for entry in answered),
             epsilon=epsilon,
+            epsilon_alone=epsilon_alone,
         )

@@ -18,11 +18,16 @@ def fresh_state(spec: ServerOptimizerSpec, coordinates: int) -> State:
     return {name: np.zeros(coordinates, dtype=np.float32) for name in moments}
 
 
-def apply_update(weights: Vector, mean: Vector, state: State, spec: ServerOptimizerSpec) -> None:
-    """Move `weights` (N,) by the mean update (N,); `weights` and `state` are changed in place."""
+def apply_update(
+    weights: Vector, mean: Vector, state: State, spec: ServerOptimizerSpec, *, pace: float = 1.0
+) -> None:
+    """Move `weights` (N,) by the mean update (N,), at `pace` times the spec's learning rate.
+
+    `weights` and `state` are changed in place.
+    """
     for begin in range(0, len(weights), CHUNK):
         part = slice(begin, begin + CHUNK)
-        weights[part] += np.float32(spec.learning_rate) * _direction(mean[part], state, part, spec)
+        weights[part] += np.float32(pace * spec.learning_rate) * _direction(mean[part], state, part, spec)
 
 
 def _direction(mean: Vector, state: State, part: slice, spec: ServerOptimizerSpec) -> Vector:

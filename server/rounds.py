@@ -13,6 +13,7 @@ from flwr.serverapp import Grid
 from common.errors import IntegrityError, PeerError
 from common.messages import TRAIN, Answer, Instruction
 from common.project import Project
+from common.spec.privacy import JointPrivacySpec
 from common.update import digest_weights, instruction_bytes
 from server.aggregate import Accumulator, Lanes, RoundSum, mean_losses
 from server.checkpoint import GlobalState
@@ -101,8 +102,9 @@ def _collect_securely(
     found = SecureRound(grid, cohort, replace(instruction, attempt=attempt), project, ledgers).play()
     accumulator = _accumulator(instruction, project)
     accumulator.take_sum(found.total, found.lanes, sites=len(found.survivors))
+    joint = isinstance(project.spec.privacy, JointPrivacySpec)
     return Collected(
-        sum=accumulator.finish(),
+        sum=accumulator.finish_joint(project, found.survivors) if joint else accumulator.finish(),
         sites=tuple(
             SiteRound(name=name, status="ok") if name in found.survivors else found.dropped[name]
             for name in sorted(cohort)

@@ -22,7 +22,7 @@ from common.errors import ConfigurationError
 from common.files import write_whole
 from common.model_folder import write_model
 from common.project import Project
-from common.spec.privacy import LocalPrivacySpec
+from common.spec.privacy import PatientPrivacySpec
 from common.store import Store
 from common.update import digest_weights
 from server.aggregate import mean_losses
@@ -145,7 +145,7 @@ def record_round(
     training = _seconds(collected, "training_microseconds")
     validation = _seconds(collected, "validation_microseconds")
     if isinstance(
-        project.spec.privacy, LocalPrivacySpec
+        project.spec.privacy, PatientPrivacySpec
     ):  # sites withhold their times: all of it is training
         training, validation, parallel = [collected.seconds - collected.adding_seconds], [0.0], 1
     busy = busy_seconds([a + b for a, b in zip(training, validation, strict=True)], parallel)
@@ -205,7 +205,13 @@ def conclude(
         rounds=project.spec.federation.rounds,
         parameters=project.layout.num_coordinates,
         sites=tuple(
-            history.site_totals(project, stores.get(name), name, epsilon=ledgers.epsilon(name, project))
+            history.site_totals(
+                project,
+                stores.get(name),
+                name,
+                epsilon=ledgers.epsilon(name, project),
+                epsilon_alone=ledgers.epsilon_alone(name, project),
+            )
             for name in project.manifest.sites
         ),
         privacy=statement_of(project),

@@ -19,7 +19,7 @@ from common.errors import ConfigurationError, InputRefusedError, IntegrityError
 from common.project import MANIFEST, Project, create_project, open_project
 from common.roster import Member, Roster, make_roster
 from common.secagg.keys import identity_of
-from common.spec.privacy import LocalPrivacySpec
+from common.spec.privacy import PatientPrivacySpec
 from common.spec.run import Spec
 from common.store import Store
 from server.app import app as server_app
@@ -83,7 +83,7 @@ class Federation:
         nodes: dict[str, NodeConfig] = {}
         for name, store in self.sites.items():
             nodes[name] = {"site": name, "store": str(store.resolve()), "project": project, "bank": bank}
-            if isinstance(self.spec.privacy, LocalPrivacySpec):
+            if isinstance(self.spec.privacy, PatientPrivacySpec):
                 nodes[name] = {**nodes[name], "ledger": str(self._ledger(name).resolve())}
             if self.spec.secure_aggregation.mode == "sa1":
                 nodes[name] = {**nodes[name], "home": str(self._home(name).folder)}
@@ -92,8 +92,8 @@ class Federation:
     def open_ledgers(self) -> None:
         """Begin each hospital's privacy ledger with the spec's budget; one that is there stays."""
         privacy = self.spec.privacy
-        for name in self.sites if isinstance(privacy, LocalPrivacySpec) else ():
-            assert isinstance(privacy, LocalPrivacySpec)
+        for name in self.sites if isinstance(privacy, PatientPrivacySpec) else ():
+            assert isinstance(privacy, PatientPrivacySpec)
             if not self._ledger(name).exists():
                 Ledger.open_new(
                     self._ledger(name), population=name, epsilon=privacy.epsilon, delta=privacy.delta

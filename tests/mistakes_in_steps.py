@@ -1,16 +1,25 @@
 """Known mistakes in the private step itself: sampling, clipping, summing, noise."""
 
+import math
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 from privacy_mistake import Mutant, bad
+from privacy_samples import joint_spec
+from secagg_round import members, play
+from secagg_round import terms as secagg_terms
 from torch import Tensor, nn
 
-from common.privacy import lattice, mechanism, units
+from common.privacy import joint, lattice, mechanism, units
 from common.privacy.entropy import Entropy
+from common.privacy.joint import JointNoise, shares
 from common.privacy.lattice import GRID, LatticeSum
 from common.privacy.step import sum_units
+from common.secagg.abort import AbortError
+from common.secagg.transcript import Cohort
+from common.spec.privacy import JointPrivacySpec
 from simulations.attacks.privacy import canaries, noise, sensitivity
 
 
@@ -61,6 +70,26 @@ def divisor_alarms(_: None) -> bool:
     one, two = (sum_units([weight], [unit(weight, direction)] * count) for count in (1, 2))
     means = [total.mean([weight], 5)[0] for total in (one, two)]
     return not torch.allclose(means[1], 2 * means[0])
+
+
+def shares_alarm(_: None) -> bool:
+    """The honest of the smallest sum that is unmasked must have all of the noise that the ledger charges."""
+    spec, weight = joint_spec(privacy__noise_multiplier=1.5), nn.Parameter(torch.zeros(20_000))
+    assert isinstance(spec.privacy, JointPrivacySpec)
+    honest = 4 - spec.privacy.colluding_sites  # of secure_aggregation.min_sites
+    noise = joint.joint_noise(spec, 5)
+    total = sum(joint.noisy_sum([weight], [], noise, Entropy()) for _ in range(honest)).double() / noise.grid
+    width = float(total.std()) / (1.5 * mechanism.SENSITIVITY[spec.privacy.mechanism])
+    return width < 1 - 6 / math.sqrt(2 * len(weight))
+
+
+def survivors_alarm(_: None) -> bool:
+    """Five sites agreed on sums of five: does the round end with the sum of four?"""
+    try:
+        play(members(5), secagg_terms(min_sites=5), drops={4: 2})
+    except AbortError:
+        return False
+    return True
 
 
 def turning_alarms(_: None) -> bool:
@@ -128,6 +157,10 @@ def halved(multiplier: float, sensitivity_: int) -> int:
     return round(multiplier * sensitivity_ * GRID / 2)
 
 
+def nobody_colludes(multiplier: float, name: str, *, honest_sites: int, sites: int) -> JointNoise:
+    return shares(multiplier, name, honest_sites=honest_sites + 1, sites=sites)  # type: ignore[arg-type]
+
+
 def shared(sites: float) -> Callable[[float, int], int]:
     """Noise that several sites would have to add together."""
     return lambda multiplier, sensitivity_: round(multiplier * sensitivity_ * GRID / sites)
@@ -188,6 +221,30 @@ MUTANTS = [
         "noise that absent sites should add",
         lambda m: m.setattr(lattice, "noise_scale", shared(1.25)),
         noise_alarms,
+    ),
+    Mutant(
+        27,
+        "shares sized for all sites, though one may drop out",
+        lambda m: m.setattr(joint, "_smallest_sum", lambda spec: 5),
+        shares_alarm,
+    ),
+    Mutant(
+        27,
+        "shares sized as if nobody colluded",
+        lambda m: m.setattr(joint, "shares", nobody_colludes),
+        shares_alarm,
+    ),
+    Mutant(
+        27,
+        "shares over the number of sites instead of its root",
+        lambda m: m.setattr(joint, "math", SimpleNamespace(sqrt=float, ceil=math.ceil)),
+        shares_alarm,
+    ),
+    Mutant(
+        27,
+        "a sum over too few shares is unmasked",
+        lambda m: m.setattr(Cohort, "require_survivors", Cohort.require_threshold),
+        survivors_alarm,
     ),
 ]
 ALARMS = list(dict.fromkeys(mutant.alarms for mutant in MUTANTS))

@@ -9,7 +9,7 @@ from common.privacy.entropy import Words
 from common.privacy.mechanism import Terms, terms_of
 from common.privacy.units import Population, population_of
 from common.project import Project
-from common.spec.privacy import LocalPrivacySpec
+from common.spec.privacy import PatientPrivacySpec
 from common.spec.run import Spec
 from common.store import Store
 
@@ -29,6 +29,10 @@ LOCAL = {
 }
 
 
+FOUR = ("east", "north", "south", "west")
+JOINT = LOCAL | {"mode": "joint", "colluding_sites": 1, "patients": dict.fromkeys(FOUR, 6)}
+
+
 class Seeded:
     """Bits that a test can repeat; production code has no such thing."""
 
@@ -46,8 +50,25 @@ def private_spec(**changes: object) -> Spec:
     return tiny_spec(privacy=local, **others)
 
 
+def joint_spec(**changes: object) -> Spec:
+    """The tiny spec in joint mode: four hospitals, of which all must be in a sum; paths with `__`."""
+    return tiny_spec(
+        **{
+            "privacy": dict(JOINT),
+            "train__local_steps": 1,
+            "federation__rounds": 2,
+            "federation__min_sites": 4,
+            "secure_aggregation": {"mode": "sa1", "min_sites": 4, "rare_rows": "noise"},
+            "data__anchor_pairs": 0,
+            "evaluation__retrieval": False,
+            "evaluation__zero_shot": [],
+            **changes,
+        }
+    )
+
+
 def terms(spec: Spec) -> Terms:
-    assert isinstance(spec.privacy, LocalPrivacySpec)
+    assert isinstance(spec.privacy, PatientPrivacySpec)
     return terms_of(spec.privacy, "east")
 
 

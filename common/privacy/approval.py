@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from common.errors import ConfigurationError
 from common.privacy.accounting import Steps, epsilon_of
+from common.privacy.joint import joint_noise
 from common.privacy.mechanism import require_sound, terms_of
-from common.spec.privacy import LocalPrivacySpec
+from common.spec.privacy import JointPrivacySpec, PatientPrivacySpec
 from common.spec.run import Spec
 
 
@@ -14,12 +15,14 @@ def require_private(spec: Spec, sites: Sequence[str]) -> None:
 
     Raises:
         ConfigurationError: an objective has no proof under the mechanism, a site has no public size class,
-        or the rounds cost more than the budget.
+        joint noise does not add up, or the rounds cost more than the budget.
     """
     privacy = spec.privacy
-    if not isinstance(privacy, LocalPrivacySpec):
+    if not isinstance(privacy, PatientPrivacySpec):
         return
     require_sound(spec)
+    if isinstance(privacy, JointPrivacySpec):
+        joint_noise(spec, len(sites))
     for site in sites:
         terms_of(privacy, site)
     steps = Steps(

@@ -33,8 +33,10 @@ BLOCK = 1 << 15
 class LatticeSum:
     """The sum of the units of one step, N integers."""
 
-    def __init__(self, tensors: Sequence[Tensor]) -> None:
-        """Begin with zero; `tensors` are all that is trained, in order."""
+    def __init__(self, tensors: Sequence[Tensor], *, grid: int = GRID) -> None:
+        """Begin with zero; `tensors` are all that is trained, in order, `grid` the lattice steps in C."""
+        assert grid <= GRID
+        self._grid = grid
         self._sizes = [tensor.numel() for tensor in tensors]
         device = tensors[0].device
         self._total = torch.zeros(sum(self._sizes), dtype=torch.int64)
@@ -62,8 +64,8 @@ class LatticeSum:
         if not math.isfinite(length):
             self.not_finite += 1
             return
-        self._unit.mul_(GRID * ROUNDING_ROOM / (length + STABILITY))
-        assert _length(self._unit) <= GRID
+        self._unit.mul_(self._grid * ROUNDING_ROOM / (length + STABILITY))
+        assert _length(self._unit) <= self._grid
         if self._num_recent == UNITS_IN_INT32:
             self._gather()
         self._recent += self._unit.to(torch.int32)  # toward zero
@@ -71,14 +73,21 @@ class LatticeSum:
 
     def add_noise(self, bits: Bits, *, noise_multiplier: float, sensitivity: int) -> None:
         """Add a discrete Gaussian to every coordinate; its deviation is never below `noise_scale`."""
-        scale = noise_scale(noise_multiplier, sensitivity)
+        self.add_share(bits, noise_scale(noise_multiplier, sensitivity))
+
+    def cut(self, bound: int) -> None:
+        """Move every coordinate into -bound..bound; no two sums move apart."""
+        self.total.clamp_(-bound, bound)
+
+    def add_share(self, bits: Bits, scale: int) -> None:
+        """Add a discrete Gaussian of deviation `scale`, in lattice steps, to every coordinate."""
         self._total += torch.from_numpy(sample_discrete_gaussian(bits, scale, len(self._total)))
 
     def mean(self, tensors: Sequence[Tensor], denominator: int) -> list[Tensor]:
         """The sum over the public `denominator`, in the shapes and types of `tensors`."""
         parts = _split(self.total, self._sizes)
         return [
-            (part.double() / (GRID * denominator)).to(tensor).view_as(tensor)
+            (part.double() / (self._grid * denominator)).to(tensor).view_as(tensor)
             for part, tensor in zip(parts, tensors, strict=True)
         ]
 

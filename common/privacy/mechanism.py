@@ -41,7 +41,7 @@ from typing import Literal
 
 from common.errors import ConfigurationError
 from common.objectives.registry import coupling_objectives
-from common.spec.privacy import RATE_DENOMINATOR, LocalPrivacySpec
+from common.spec.privacy import RATE_DENOMINATOR, PatientPrivacySpec
 from common.spec.run import Spec
 
 MechanismName = Literal["R", "G"]
@@ -71,7 +71,7 @@ class Terms:
         return SENSITIVITY[self.mechanism]
 
 
-def terms_of(privacy: LocalPrivacySpec, site: str) -> Terms:
+def terms_of(privacy: PatientPrivacySpec, site: str) -> Terms:
     """The terms of `site`, from the spec alone.
 
     Raises:
@@ -106,7 +106,7 @@ def require_sound(spec: Spec) -> None:
         ConfigurationError: the objective and the reason.
     """
     privacy = spec.privacy
-    if not isinstance(privacy, LocalPrivacySpec) or privacy.mechanism == "G":
+    if not isinstance(privacy, PatientPrivacySpec) or privacy.mechanism == "G":
         return
     coupling = coupling_objectives(spec)
     if coupling and not spec.data.anchor_pairs:

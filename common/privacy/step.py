@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from common.errors import ConfigurationError, IntegrityError
 from common.privacy.entropy import Bits
-from common.privacy.lattice import LatticeSum
+from common.privacy.lattice import GRID, LatticeSum
 from common.privacy.mechanism import Terms
 
 UnitLoss = Callable[[], Tensor | None]
@@ -61,12 +61,13 @@ class Covered:
         return [(name, tensor) for name, tensor in named if id(tensor) not in trained]
 
 
-def sum_units(parameters: Sequence[Tensor], units: Iterable[UnitLoss]) -> LatticeSum:
+def sum_units(parameters: Sequence[Tensor], units: Iterable[UnitLoss], *, grid: int = GRID) -> LatticeSum:
     """The sum of the units' clipped gradients, without noise: it must not leave, nor be looked at.
 
-    One unit is in memory at a time. The result does not depend on the order of the units.
+    One unit is in memory at a time. The result does not depend on the order of the units. A length of C has
+    `grid` lattice steps.
     """
-    total = LatticeSum(parameters)
+    total = LatticeSum(parameters, grid=grid)
     for unit in units:
         loss = unit()
         if loss is not None and loss.requires_grad:

@@ -10,6 +10,7 @@ from torch import Tensor
 from common.data.batch import Batch, PublicPairs
 from common.model.vlp import VLPModel
 from common.privacy.entropy import Bits, Entropy
+from common.privacy.joint import JointNoise, noisy_sum
 from common.privacy.mechanism import Terms
 from common.privacy.step import Covered, UnitLoss, private_gradient
 from common.privacy.units import Population
@@ -73,6 +74,31 @@ def take_private_step(
         weight.grad = gradient
     optimizer.step()
     model.after_step()
+
+
+def sum_jointly(
+    model: VLPModel, population: Population, terms: Terms, noise: JointNoise, spec: TrainSpec
+) -> dict[str, Tensor]:
+    """One hospital's part of a joint step, by name of the trained tensor, int64; `model` is not moved.
+
+    A tensor that has two names is there under both. Bits are fresh, so a repeated call takes other patients
+    and draws other noise.
+
+    Raises:
+        ConfigurationError: the model mixes patients, or trains nothing.
+        IntegrityError: something of the model moved.
+    """
+    torch.set_num_threads(spec.threads)
+    covered, bits = Covered(model), Entropy()
+    model.train()
+    with model.remembering():
+        units = unit_losses(model, population.units(terms, bits), spec)
+        total = noisy_sum(covered.parameters, units, noise, bits)
+    covered.require_unmoved()
+    parts = torch.split(total, [weight.numel() for weight in covered.parameters])
+    found = {id(weight): part for weight, part in zip(covered.parameters, parts, strict=True)}
+    named = model.named_parameters(remove_duplicate=False)
+    return {name: found[id(weight)] for name, weight in named if id(weight) in found}
 
 
 def unit_losses(model: VLPModel, units: Iterator[Batch], spec: TrainSpec) -> Iterator[UnitLoss]:

@@ -19,7 +19,7 @@ from common.privacy.entropy import Bits, secret_of
 from common.privacy.mechanism import Terms
 from common.privacy.sampling import Members, draw_groups, sample_patients
 from common.seeds import generator
-from common.spec.privacy import LocalPrivacySpec
+from common.spec.privacy import PatientPrivacySpec
 from common.store import Store
 
 Rows = npt.NDArray[np.int64]
@@ -89,7 +89,7 @@ def population_of(store: Store, batches: Batches) -> Population:
     )
 
 
-def require_patients(population: Population, privacy: LocalPrivacySpec, site: str) -> None:
+def require_patients(population: Population, privacy: PatientPrivacySpec, site: str) -> None:
     """Refuse a store with fewer patients than the site's public size class, or too many for its delta.
 
     Raises:

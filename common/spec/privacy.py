@@ -1,13 +1,13 @@
 """`[privacy]`: what differential privacy promises a patient; nothing here has a default.
 
-The settings of `mode = "local"` are all that decides the promise; none of them changes speed alone. What they
-mean together is proved in `common.privacy.mechanism`; `fedvlp-sim privacy plan` finds values that fit a
-budget.
+The settings of `mode = "local"` and `mode = "joint"` are all that decides the promise; none of them changes
+speed alone. What they mean together is proved in `common.privacy.mechanism` and `common.privacy.joint`;
+`fedvlp-sim privacy plan` finds values that fit a budget.
 """
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from common.spec.section import Section
 
@@ -21,10 +21,9 @@ class NoPrivacySpec(Section):
     mode: Literal["none"]
 
 
-class LocalPrivacySpec(Section):
-    """Every site's update is differentially private by itself, whatever the hub does with it."""
+class PatientPrivacySpec(Section):
+    """What every promise to a patient consists of, whoever adds the noise."""
 
-    mode: Literal["local"]
     mechanism: Literal["R", "G"]
     """R: a gradient per patient; G: a gradient per random group of patients."""
     epsilon: Annotated[float, Field(gt=0, le=64)]
@@ -71,6 +70,25 @@ class LocalPrivacySpec(Section):
         return self
 
 
-PrivacySpec = Annotated[NoPrivacySpec | LocalPrivacySpec, Field(discriminator="mode")]
+class LocalPrivacySpec(PatientPrivacySpec):
+    """Every site's update is differentially private by itself, whatever the hub does with it."""
 
-PRIVACY_MODES = ("none", "local")
+    mode: Literal["local"]
+
+
+class JointPrivacySpec(PatientPrivacySpec):
+    """The sum over the sites is differentially private; one site's share of the noise is not enough.
+
+    A round is one step on one gradient, the noisy sum over all sites. Needs secure aggregation: `epsilon`
+    holds as long as it hides a share, and `colluding_sites` says among how many.
+    """
+
+    mode: Literal["joint"]
+    colluding_sites: NonNegativeInt
+    """Assumed, not enforced: so many sites of a sum may tell the hub their own noise, or add none. The other
+    `secure_aggregation.min_sites` - `colluding_sites` suffice for all of the noise."""
+
+
+PrivacySpec = Annotated[NoPrivacySpec | LocalPrivacySpec | JointPrivacySpec, Field(discriminator="mode")]
+
+PRIVACY_MODES = ("none", "local", "joint")

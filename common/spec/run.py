@@ -35,6 +35,13 @@ NOT_IN_PRIVATE_STEPS = (
 """Keys of `[train]` that only steps without privacy obey; a key that would do nothing is refused."""
 
 
+NOT_IN_JOINT_STEPS = {
+    "train": ("weight_decay", "layer_decay", "round_warmup_steps"),
+    "federation": ("weighting", "weight_cap", "update_clip"),
+}
+"""Table -> keys that only updates of single sites obey: a joint step has one gradient, in which every patient
+counts alike, and `federation.server_optimizer` takes it at the pace that `[train]` gives."""
+
 TAGGED = {"privacy": PRIVACY_MODES, "secure_aggregation": SECURE_AGGREGATION_MODES}
 """Tables whose keys depend on their mode."""
 
@@ -70,6 +77,33 @@ class Spec(Section):
                 raise ValueError(
                     f"train.{key} does not go with privacy.mode = '{self.privacy.mode}'; leave it out"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _joint_noise_adds_up(self) -> Self:
+        """Refuse joint noise where no sum hides a share, or where a round is more than one step."""
+        privacy, secure = self.privacy, self.secure_aggregation
+        if privacy.mode != "joint":
+            return self
+        if secure.mode == "off":
+            raise ValueError(
+                "privacy.mode = 'joint' needs secure_aggregation.mode = 'sa1': by itself a site's share of "
+                "the noise keeps no promise; or write privacy.mode = 'local'"
+            )
+        if privacy.colluding_sites >= secure.min_sites:
+            raise ValueError(
+                f"privacy.colluding_sites = {privacy.colluding_sites} leaves no honest site of "
+                f"secure_aggregation.min_sites = {secure.min_sites}"
+            )
+        if self.train.local_steps != 1:
+            raise ValueError("privacy.mode = 'joint' needs train.local_steps = 1: a round is one joint step")
+        if self.federation.profile != "wide":
+            raise ValueError("privacy.mode = 'joint' needs federation.profile = 'wide': noise needs the room")
+        for table, keys in NOT_IN_JOINT_STEPS.items():
+            said = getattr(self, table)
+            for key in keys:
+                if getattr(said, key) != type(said).model_fields[key].default:
+                    raise ValueError(f"{table}.{key} does not go with privacy.mode = 'joint'; leave it out")
         return self
 
     @model_validator(mode="after")

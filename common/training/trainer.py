@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -53,6 +55,8 @@ class TrainingRecord:
     """Private rows seen, repeats counted."""
     losses: LossSums
     seconds: float
+    joint_sum: npt.NDArray[np.int64] | None = None
+    """(N,) under joint privacy: this site's part of the sum, with noise; the model itself was not moved."""
 
 
 def train(

@@ -186,6 +186,7 @@ def _estimate(estimate: Interval | None) -> Cell:
 
 def _hospitals(sites: Sequence[SiteTotals], rounds: Sequence[RoundRecord]) -> Table:
     private = any(site.epsilon is not None for site in sites)
+    joint = any(site.epsilon_alone is not None for site in sites)
     columns = [
         Column("Hospital"),
         Column("Rows", "training"),
@@ -199,12 +200,15 @@ def _hospitals(sites: Sequence[SiteTotals], rounds: Sequence[RoundRecord]) -> Ta
         Column("Sent"),
         Column("Received"),
         *([Column("ε", "spent")] if private else []),
+        *([Column("ε alone", "if all others collude")] if joint else []),
         Column("Why it did not answer", words=True),
     ]
-    return Table(columns=columns, rows=[_hospital(site, rounds, private=private) for site in sites])
+    return Table(
+        columns=columns, rows=[_hospital(site, rounds, private=private, joint=joint) for site in sites]
+    )
 
 
-def _hospital(site: SiteTotals, rounds: Sequence[RoundRecord], *, private: bool) -> list[Cell]:
+def _hospital(site: SiteTotals, rounds: Sequence[RoundRecord], *, private: bool, joint: bool) -> list[Cell]:
     turns = [turn for record in rounds if (turn := record.site(site.name))]
     statuses = Counter(turn.status for turn in turns)
     reasons = Counter(turn.reason for turn in turns if turn.status != "ok" and turn.reason)
@@ -216,6 +220,7 @@ def _hospital(site: SiteTotals, rounds: Sequence[RoundRecord], *, private: bool)
         in_bytes(site.bytes_up),
         in_bytes(site.bytes_down),
         *([decimals(site.epsilon, 2)] if private else []),
+        *([decimals(site.epsilon_alone, 2)] if joint else []),
         "; ".join(f"{reason} ({count}×)" for reason, count in reasons.most_common()) or "–",
     ]
     return [Cell(text) for text in texts]
@@ -230,9 +235,11 @@ def _privacy(stated: PrivacyStatement | None) -> list[tuple[str, str]]:
         ("Mechanism", f"{stated.mechanism}, noise {stated.noise_multiplier:g}; {stated.sampling}"),
         ("Covered", f"{stated.scope}; against one who {stated.adversary}"),
         ("Accountant", stated.accountant),
+        *([("Assumed", stated.assumption)] if stated.assumption else []),
         (
             "Several hospitals",
-            f"declared: one person is at {stated.hospitals_per_patient} at most, and loses at each of them",
+            stated.several_hospitals
+            or f"declared: one person is at {stated.hospitals_per_patient} at most, and loses at each",
         ),
         ("Settings chosen on", f"{stated.tuned_on} data"),
     ]

@@ -132,6 +132,8 @@ class SiteTotals(Record):
     seconds_training: NonNegativeFloat
     epsilon: NonNegativeFloat | None = None
     """Privacy spent; null without privacy."""
+    epsilon_alone: NonNegativeFloat | None = None
+    """The same against the hub and all other hospitals together; null where no noise is joint."""
 
 
 class PrivacyStatement(Record):
@@ -146,8 +148,12 @@ class PrivacyStatement(Record):
     accountant: str
     scope: str
     adversary: str
+    assumption: str | None = None
+    """What joint noise rests on; null where every hospital's noise is whole."""
     hospitals_per_patient: PositiveInt
     """Declared: a patient of so many hospitals loses what each spent, their Renyi curves added."""
+    several_hospitals: str | None = None
+    """What such a patient loses instead where the noise is joint, and all of them change the same sum."""
     tuned_on: str
 
 

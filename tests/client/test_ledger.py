@@ -66,6 +66,29 @@ def test_the_same_round_run_again_is_charged_again(ledger: Ledger) -> None:
     )
 
 
+def test_joint_noise_is_charged_as_such_and_what_is_left_of_it_alone_is_said(ledger: Ledger) -> None:
+    ledger.reserve(ROUND)
+    ledger.reserve(replace(ROUND, noise_multiplier_alone=0.5))
+    account = ledger.read()
+    whole, alone = Steps(ROUND.rate_numerator, 1.0, 10), Steps(ROUND.rate_numerator, 0.5, 10)
+    assert account.spent() == [whole, whole]
+    assert account.spent_alone() == [whole, alone]
+    spending = spending_of(account)
+    assert spending.epsilon_alone == pytest.approx(epsilon_of([whole, alone], 1e-5))
+    assert spending.epsilon_alone > 1.5 * spending.epsilon_spent
+    assert f"work together: epsilon {spending.epsilon_alone:.2f}" in page_of(spending)
+
+
+def test_a_line_without_joint_noise_is_written_as_it_always_was(ledger: Ledger) -> None:
+    ledger.reserve(ROUND)
+    with closing(sqlite3.connect(ledger.folder / DATABASE)) as book:
+        ((body,),) = book.execute("SELECT body FROM entries WHERE number = 2")
+    assert "noise_multiplier_alone" not in json.loads(body)
+    spending = spending_of(ledger.read())
+    assert spending.epsilon_alone == spending.epsilon_spent
+    assert "work together" not in page_of(spending)
+
+
 def test_a_projects_budget_is_kept_and_a_refusal_leaves_no_trace(ledger: Ledger) -> None:
     dear = replace(ROUND, epsilon=1.01 * COST)
     ledger.reserve(dear)

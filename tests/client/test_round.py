@@ -276,7 +276,7 @@ def without_training_rows(folder: Path) -> Store:
 
 
 @pytest.mark.parametrize(
-    "stage", ["receive_model", "validate_model", "train_locally", "weighted_delta", "answer"]
+    "stage", ["receive_model", "validate_model", "train_locally", "whole_numbers", "answer"]
 )
 def test_an_unexpected_error_leaves_as_a_reference_to_the_hospitals_log(
     node: dict[str, str],

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 from consortium_samples import Consortium, found
-from privacy_samples import private_spec
+from privacy_samples import joint_spec, private_spec
 from tiny import SITES, tiny_spec
 
 from client.app import app
 from client.explanation import explain
 from client.ledger import Ledger
 from common.errors import IntegrityError, PeerError, PolicyError
+from common.privacy.accounting import Steps, epsilon_of
 from common.project import Project, create_project
 from common.roster import Member, Roster, make_roster
 from common.secagg.keys import identity_of
@@ -155,6 +156,25 @@ def test_approving_a_bundle_approves_its_roster_and_the_budget_that_it_names(
     run(InProcessGrid(nodes, client_app=app), settings)
     assert statuses(settings.out) == [dict.fromkeys(SITES, "ok")]
     assert {len(Ledger(tmp_path / f"ledger-{site}").read().reserved) for site in SITES} == {1}
+
+
+def test_a_bundle_with_joint_noise_says_what_it_rests_on_and_what_holds_without(tmp_path: Path) -> None:
+    chest = found(tmp_path)
+    spec = joint_spec(
+        privacy__patients=dict.fromkeys(SITES, 6),
+        federation__min_sites=3,
+        secure_aggregation__min_sites=3,
+    )
+    roster = signed_roster(chest)
+    bundle = chest.bundle(
+        create_project(tmp_path / "unsigned", spec, sites=[*SITES], bank=None, roster=roster)
+    )
+    explained = explain(bundle, site="east", before=None)
+    alone = epsilon_of([Steps(2**31, 2**-0.5, 2)], 1e-2)
+    assert (explained.epsilon, explained.epsilon_alone) == (30.0, pytest.approx(alone))
+    said = " ".join([*explained.protection, *explained.warnings])
+    assert "2 hospitals make it together, and this one signs for no sum over fewer than 3" in said
+    assert f"all other hospitals work together, epsilon of each patient here is {alone:.2f}" in said
 
 
 def test_a_bundle_whose_roster_lacks_a_signature_is_not_approved(
