@@ -41,11 +41,20 @@ def plan_command(
     ] = MechanismChoice.G,
     group_size: Annotated[int, typer.Option(min=2, help="Patients in a group (G), about 8.")] = 8,
     hospitals: Annotated[int, typer.Option(min=1, help="That may hold one person.")] = 2,
+    sites: Annotated[int, typer.Option(min=1, help="Of like size in a round.")] = 1,
+    min_sites: Annotated[
+        int | None,
+        typer.Option(help="Joint noise: fewer sites are never summed; needs --local-steps 1."),
+    ] = None,
+    colluding_sites: Annotated[
+        int, typer.Option(min=0, help="Of a sum that may work with the hub (joint noise).")
+    ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """The least noise for a wanted epsilon, by patients in a step, and a `[privacy]` table to copy."""
-    from simulations.planning import curve, plan
+    from simulations.planning import Joint, curve, plan
 
+    joint = None if min_sites is None else Joint(min_sites, colluding_sites)
     sizes = batch or sorted({max(1, round(patients * share)) for share in (0.02, 0.05, 0.1, 0.25, 0.5)})
     plans = [
         plan(
@@ -58,6 +67,8 @@ def plan_command(
             epsilon=epsilon,
             delta=delta,
             hospitals=hospitals,
+            sites=sites,
+            joint=joint,
         )
         for size in sizes
     ]
@@ -76,6 +87,8 @@ def plan_command(
     ):
         table.add_column(title, justify="right")
     table.add_column(f"at {hospitals} hospitals", justify="right")
+    if joint is not None:
+        table.add_column("alone", justify="right")
     for each in plans:
         table.add_row(
             str(each.patients_per_step),
@@ -85,6 +98,7 @@ def plan_command(
             f"{each.noise_per_unit:.4f}",
             f"{each.epsilon_reported:.2f}",
             f"{each.epsilon_of_hospitals:.2f}",
+            *([] if each.epsilon_alone is None else [f"{each.epsilon_alone:.2f}"]),
         )
     Console().print(table)
     print("noise / unit by patients a step (logarithmic; shorter is better)")

@@ -8,7 +8,7 @@ from common.page import style, template
 from simulations.attacks.privacy.canaries import attack_with_canaries
 from simulations.attacks.privacy.final_model import attack_final_model
 from simulations.attacks.privacy.finding import Finding
-from simulations.attacks.privacy.noise import attack_noise, attack_sampling
+from simulations.attacks.privacy.noise import attack_joint_noise, attack_noise, attack_sampling
 from simulations.attacks.privacy.replay import replay_ledger
 from simulations.attacks.privacy.sensitivity import EVERY_OBJECTIVE, attack_model, attack_towers, turn_a_group
 
@@ -34,6 +34,7 @@ def _all(full: bool) -> Iterator[Finding]:
     alone = [(name,) for name in (EVERY_OBJECTIVE if full else ("global_contrastive", "masked_language"))]
     yield from attack_model([*alone, EVERY_OBJECTIVE], seeds=3 if full else 1)
     yield from attack_noise(coordinates=1_000_000 if full else 100_000)
+    yield from attack_joint_noise(coordinates=1_000_000 if full else 100_000)
     yield from attack_sampling(steps=10_000 if full else 1_000)
     yield from replay_ledger()
     yield from attack_with_canaries(canaries=1000 if full else 300, steps=50 if full else 10, epsilon=EPSILON)

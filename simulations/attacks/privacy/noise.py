@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy import stats
+from torch import nn
 
 from common.privacy.entropy import Entropy
+from common.privacy.joint import alone, noisy_sum, shares
 from common.privacy.lattice import GRID, LatticeSum, noise_scale
 from common.privacy.mechanism import SENSITIVITY
 from common.privacy.sampling import draw_groups, sample_patients
@@ -19,6 +21,8 @@ SURPRISE = 6.0
 """Standard deviations that a true distribution exceeds once in 5 * 10^8 tests."""
 NOISE = 1.3
 """A noise multiplier to test with."""
+SITES, HONEST = 7, 4
+"""Of a federation whose noise is joint."""
 
 
 def attack_noise(*, coordinates: int) -> Iterator[Finding]:
@@ -46,6 +50,32 @@ def attack_noise(*, coordinates: int) -> Iterator[Finding]:
     same_key = abs(np.corrcoef(first, first)[0, 1]) * np.sqrt(len(first))
     yield _finding("noise", "one key for two tensors", same_key, "correlation of their noise", ours=False)
     yield _finding("noise", "after a restart or a seed", _repeats(), "equal draws in six", 0.0)
+
+
+def attack_joint_noise(*, coordinates: int) -> Iterator[Finding]:
+    """Are the shares of the honest hospitals together as wide as what is charged, and is one less noticed?"""
+    weight = nn.Parameter(torch.zeros(coordinates))
+    for mechanism, sensitivity in SENSITIVITY.items():
+        noise = shares(NOISE, mechanism, honest_sites=HONEST, sites=SITES)
+        drawn = [noisy_sum([weight], [], noise, Entropy()).numpy() for _ in range(HONEST)]
+        whole = NOISE * sensitivity * noise.grid
+        width = np.sum(drawn, axis=0).std() / whole
+        error = (1 - width) * np.sqrt(2 * coordinates)
+        words = f"{width:.4f} of what the ledger charges"
+        yield _finding("noise", f"{mechanism}, {HONEST} joint shares, too narrow", error, words)
+        own = drawn[0].std() / whole / (alone(NOISE, noise) / NOISE)
+        words = f"{own:.4f} of what is stated for one hospital alone"
+        yield _finding(
+            "noise", f"{mechanism}, one share, too narrow", (1 - own) * np.sqrt(2 * coordinates), words
+        )
+        missing = np.sum(drawn[1:], axis=0).std() / whole
+        yield _finding(
+            "noise",
+            f"{mechanism}, a share missing",
+            (1 - missing) * np.sqrt(2 * coordinates),
+            f"{missing:.4f} of what is charged: what secure aggregation never unmasks",
+            ours=False,
+        )
 
 
 def attack_sampling(*, steps: int) -> Iterator[Finding]:
