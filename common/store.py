@@ -11,7 +11,7 @@
 
 import hashlib
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, Self
@@ -227,7 +227,7 @@ class Store:
                 if expected
                 else np.zeros(shape, np.uint8)
             )
-            self.index: pa.Table = pq.read_table(folder / INDEX)
+            self.index = read_parquet(folder / INDEX)
         except (OSError, pa.ArrowInvalid):
             raise InputRefusedError(
                 f"store {self.manifest.name}: {IMAGES} or {INDEX} cannot be read; ingest again"
@@ -274,7 +274,16 @@ class Store:
     def labels(self) -> pa.Table | None:
         """Ground truth for evaluation, or None; training never calls this."""
         path = self.folder / LABELS
-        return pq.read_table(path) if path.exists() else None
+        return read_parquet(path) if path.exists() else None
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """The one file `path`, or some columns of it.
+
+    Folders above it that are named KEY=VALUE mean nothing, as they would in one of Arrow's data sets.
+    """
+    with pq.ParquetFile(path) as file:
+        return file.read(columns)
 
 
 def read_manifest(folder: Path) -> StoreManifest:

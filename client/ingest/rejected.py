@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from client.ingest.scratch import Scratch
 from common.files import whole_file
+from common.store import read_parquet
 
 REJECTED = "rejected.parquet"
 SCHEMA = pa.schema([pa.field("file", pa.string()), pa.field("reason", pa.string())])
@@ -105,7 +106,7 @@ def count_rejected(folder: Path) -> dict[str, int]:
     path = folder / REJECTED
     if not path.exists():
         return {}
-    return dict(sorted(Counter(pq.read_table(path, columns=["reason"]).column("reason").to_pylist()).items()))
+    return dict(sorted(Counter(read_parquet(path, ["reason"]).column("reason").to_pylist()).items()))
 
 
 def printable(place: str) -> str:

@@ -190,8 +190,12 @@ class VLPModel(nn.Module):
 
     def load_exchanged(self, tensors: Mapping[str, Tensor]) -> None:
         """Put what `exchanged` gave, at another model of the same project, into this one."""
-        assert tensors.keys() == self.exchanged().keys(), "the weights are those of another model"
-        self.load_state_dict(tensors, strict=False)
+        held = self.exchanged()
+        shapes = {name: tensor.shape for name, tensor in held.items()}
+        assert {name: tensor.shape for name, tensor in tensors.items()} == shapes, "another model's weights"
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                held[name].copy_(tensor)
 
     def after_step(self) -> None:
         """Let every objective put its parameters back into range."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from common.spec.train import TrainSpec
-from common.training.towers import depth_of
+from common.training.towers import Heights
 
 BETAS = (0.9, 0.98)
 """AdamW's, as in Radford et al. 2021, arXiv:2103.00020, table 19 (ViT)."""
@@ -33,11 +33,12 @@ def build_optimizer(model: nn.Module, spec: TrainSpec) -> torch.optim.AdamW:
     With `layer_decay` below 1, a layer's rate falls with its distance from the output (Bao et al. 2022,
     arXiv:2106.08254, appendix H).
     """
+    shares = rate_shares(model, spec)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for decay, wanted in ((spec.weight_decay, True), (0.0, False)):
         for name, weight in model.named_parameters():
             if (weight.ndim >= 2) is wanted:
-                groups.setdefault((decay, rate_share(model, name, spec)), []).append(weight)
+                groups.setdefault((decay, shares[name]), []).append(weight)
     return AdamW(
         [
             {"params": weights, "weight_decay": decay, "rate_share": share}
@@ -49,10 +50,10 @@ def build_optimizer(model: nn.Module, spec: TrainSpec) -> torch.optim.AdamW:
     )
 
 
-def rate_share(model: nn.Module, name: str, spec: TrainSpec) -> float:
-    """Share of the learning rate that parameter `name` of `model` gets, above 0 to 1."""
-    below, _ = depth_of(model, name)
-    return float(spec.layer_decay**below)
+def rate_shares(model: nn.Module, spec: TrainSpec) -> dict[str, float]:
+    """Parameter -> its share of the learning rate, above 0 to 1."""
+    heights = Heights(model)
+    return {name: float(spec.layer_decay ** heights.above(name)) for name, _ in model.named_parameters()}
 
 
 def learning_rate_at(step: int, total_steps: int, spec: TrainSpec) -> float:

@@ -38,20 +38,25 @@ def layers_of(tower: nn.Module) -> tuple[str, list[nn.Module]]:
     return found
 
 
-def depth_of(model: nn.Module, parameter: str) -> tuple[int, int]:
-    """How many layers stand above `parameter` in its tower, and how many its tower has.
+class Heights:
+    """How many layers of its tower stand above each parameter of `model`.
 
     What feeds the first of L layers has L above it; the last layer, what follows it, and all that is in no
-    tower (projections, objectives) have 0 above.
+    tower (projections, objectives) have 0.
     """
-    name, _, inside = parameter.partition(".")
-    if name not in TOWERS:
-        return 0, 0
-    where, layers = layers_of(model.get_submodule(name))
-    if where and inside.startswith(f"{where}."):
-        return len(layers) - 1 - int(inside[len(where) + 1 :].split(".")[0]), len(layers)
-    after = not AFTER_THE_LAYERS.isdisjoint(inside.split("."))
-    return (0 if after else len(layers)), len(layers)
+
+    def __init__(self, model: nn.Module) -> None:
+        self._layers = {tower: layers_of(model.get_submodule(tower)) for tower in TOWERS}
+
+    def above(self, parameter: str) -> int:
+        """For the parameter of this name."""
+        tower, _, inside = parameter.partition(".")
+        if tower not in self._layers:
+            return 0
+        where, layers = self._layers[tower]
+        if where and inside.startswith(f"{where}."):
+            return len(layers) - 1 - int(inside[len(where) + 1 :].split(".")[0])
+        return 0 if not AFTER_THE_LAYERS.isdisjoint(inside.split(".")) else len(layers)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from common.errors import InputRefusedError
 from common.evaluation.zero_shot import ZeroShotTask
 from common.files import whole_path
+from common.store import read_parquet
 
 ANSWERS_FILE = "answers.parquet"
 
@@ -40,7 +41,7 @@ def write_answers(path: Path, judged: Sequence[ZeroShotTask]) -> None:
 
 def read_answers(path: Path) -> tuple[ZeroShotTask, ...]:
     """The questions in the order in which they were written."""
-    table = pq.read_table(path)
+    table = read_parquet(path)
     name, patient, score, truth = (
         table.column(key).to_numpy() for key in ("task", "patient", "score", "truth")
     )

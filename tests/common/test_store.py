@@ -47,6 +47,16 @@ def stored(folder: Path, rows: list[Row]) -> Store:
     return Store(folder)
 
 
+def test_a_folder_may_be_named_like_a_partition_of_a_data_set(tmp_path: Path) -> None:
+    (tmp_path / "ward=3").mkdir()
+    store = stored(tmp_path / "ward=3" / "lakeside", [row(1)])
+    write_labels(store.folder, pa.table({"row": pa.array([0], pa.int32()), "effusion": [True]}))
+    labels = store.labels()
+    assert len(store) == 1
+    assert labels is not None
+    assert labels.column_names == ["row", "effusion"]
+
+
 rows_strategy = st.lists(
     st.builds(
         row,

@@ -21,8 +21,8 @@ from common.project import Project, weights_of
 from common.spec.run import Spec
 from common.training import device, towers
 from common.training.device import multiplies_bfloat16, pick_device, precision_of
-from common.training.optimizer import MeanWeights, build_optimizer, rate_share, set_learning_rate
-from common.training.towers import layers_of
+from common.training.optimizer import MeanWeights, build_optimizer, rate_shares, set_learning_rate
+from common.training.towers import Heights, layers_of
 from common.training.trainer import TrainingRecord, train
 from common.update import digest_weights
 
@@ -93,7 +93,7 @@ def test_a_round_with_a_mean_ends_in_the_mean_of_its_steps(batches: Batches) -> 
 def test_a_layer_learns_more_slowly_the_further_it_is_from_the_output(name: str, layers_above: int) -> None:
     spec = tiny_spec(model__image__depth=3, model__text__depth=2, train__layer_decay=0.5)
     model = build_model(spec, 512)
-    assert rate_share(model, name, spec.train) == 0.5**layers_above
+    assert rate_shares(model, spec.train)[name] == 0.5**layers_above
     optimizer = build_optimizer(model, spec.train)
     set_learning_rate(optimizer, 0.1)
     weight = model.get_parameter(name)
@@ -106,10 +106,9 @@ def test_the_pooling_of_a_resnet_is_at_its_output_and_its_stem_at_its_input() ->
     spec = tiny_spec(model__image__encoder="resnet", train__layer_decay=0.5)
     model = build_model(spec, 512)
     assert len(layers_of(model.image)[1]) == 4
-    shares = {
-        n: rate_share(model, f"image.{n}.weight", spec.train) for n in ("stem", "pool", "stages.3.conv1")
-    }
-    assert shares == {"stem": 0.5**4, "pool": 1.0, "stages.3.conv1": 1.0}
+    heights = Heights(model)
+    above = {n: heights.above(f"image.{n}.weight") for n in ("stem", "pool", "stages.3.conv1")}
+    assert above == {"stem": 4, "pool": 0, "stages.3.conv1": 0}
 
 
 def test_every_parameter_is_in_one_group(batches: Batches) -> None:
