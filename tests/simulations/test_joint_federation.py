@@ -23,6 +23,7 @@ from common.privacy.accounting import Steps, epsilon_of, reported_epsilon
 from common.privacy.entropy import Entropy
 from common.privacy.joint import joint_noise, noisy_sum
 from common.secagg.hub import Consenting, Summing
+from common.training.optimizer import learning_rate_at
 from common.update import pack_sum
 from server.report.page import write_report
 from server.report.records import read_run
@@ -105,6 +106,20 @@ def test_the_model_moves_by_the_mean_of_the_noisy_gradients(
     assert np.abs(collected.sum.mean - expected).max() < 1e-6
     width = math.sqrt(4) * noise.scale / (noise.grid * 8)
     assert collected.sum.mean.std() > width * (1 - 6 / math.sqrt(2 * len(expected)))
+
+
+def test_the_hub_takes_the_step_at_the_pace_of_training_and_within_every_range(place: Place) -> None:
+    """Round one of two is at the top of the cosine; a temperature stays where its objective keeps it."""
+    state, layout = place.state, place.project.layout
+    before, bounds = state.weights.copy(), state.clips.copy()
+    state.advance(np.full(len(before), 5e3, np.float32), place.project)
+    pace = learning_rate_at(0, 2, place.federation.spec.train)
+    moved = layout.unflatten(state.weights - before)
+    scale = layout.unflatten(state.weights)["objectives.global_contrastive.log_scale"]
+    assert 5e3 * pace > math.log(100) == pytest.approx(float(scale[0]))
+    assert np.allclose(moved["image_projection.weight"], 5e3 * pace, rtol=1e-5)
+    assert (state.clips == bounds).all()
+    assert state.round == 1
 
 
 def test_what_a_hospital_sends_is_masked_and_tells_nothing_beside(place: Place) -> None:
