@@ -16,17 +16,19 @@ from typing import Literal
 
 from client.home import Home
 from common.approval import Statement
-from common.bundle import BundleManifest, read_manifest
+from common.bundle import BUNDLE, BundleManifest, read_manifest
 from common.bundle_folder import Bundle, open_bundle
 from common.errors import ConfigurationError, IntegrityError, PolicyError
 from common.files import sha256_of, whole_folder, write_whole
-from common.project import MANIFEST
+from common.project import MANIFEST, SPEC
 from common.secagg.keys import identity_of
 from common.signed import parse_signed
 
 NodeConfig = Mapping[str, str | int | float | bool]
 
 APPROVALS, PROJECTS = "approvals.json", "projects"
+RECORDS = (BUNDLE, MANIFEST, SPEC)
+"""What stays of a bundle that is pruned."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,33 @@ class Approvals:
                 if manifest.name == name:
                     return manifest
         return None
+
+    def prune(self) -> int:
+        """Thin out approved bundles that are neither in force nor the last of their project; bytes freed.
+
+        What was approved stays to be read: manifest, project and settings. The app, the packages' list, the
+        vocabulary and the weights go; whoever needs them has the operator's copy, by the same digest.
+
+        Raises:
+            IntegrityError: a statement was changed.
+        """
+        said = self.statements()
+        latest: dict[str, str] = {}
+        for statement in said:
+            if statement.decision == "approve":
+                latest[read_manifest(self.folder_of(statement.bundle)).name] = statement.bundle
+        kept = {*latest.values(), said[-1].in_force if said else None}
+        freed = 0
+        for digest in {statement.bundle for statement in said} - kept:
+            folder = self.folder_of(digest)
+            records = [folder / name for name in RECORDS]
+            for path in sorted(folder.rglob("*"), reverse=True):
+                if path.is_dir():
+                    path.rmdir()
+                elif path not in records:
+                    freed += path.stat().st_size
+                    path.unlink()
+        return freed
 
     def folder_of(self, digest: str) -> Path:
         """Where the approved bundle of this digest lies."""

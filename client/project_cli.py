@@ -97,6 +97,13 @@ def status(home: Home = HOME) -> None:
     )
 
 
+@project.command("prune")
+def prune(home: Home = HOME) -> None:
+    """Remove app and weights of bundles that others replaced; what was approved, and the last one, stay."""
+    freed = _approvals(home).prune()
+    typer.echo(f"{freed / 1e6:,.1f} MB freed; manifests and settings of all approved bundles are still here")
+
+
 def _approvals(home: Path) -> "Approvals":
     from client.approvals import Approvals
     from client.home import Home as SiteHome

@@ -15,6 +15,7 @@ from saying import Say
 from tiny import SITES, first_instruction, tiny_spec
 
 from client.approvals import APPROVALS
+from client.explanation import explain
 from common.approval import Statement
 from common.bundle_folder import Bundle
 from common.errors import ConfigurationError, FederationError, IntegrityError, PolicyError
@@ -224,6 +225,28 @@ def test_the_next_version_takes_the_place_of_the_last_and_never_goes_back(
         approvals.revoke(now=chest.founded)
     approvals.approve(second.project.folder, now=chest.founded)
     assert [one.sequence for one in approvals.statements()] == [1, 2, 3, 4]
+
+
+def test_pruning_keeps_what_is_in_force_and_what_was_approved_to_be_read(
+    say: Say, chest: Consortium, project: Project
+) -> None:
+    approvals, home = chest.approvals("east"), chest.homes["east"].folder
+    bundles = [chest.bundle(project, version=version, fab=bytes(5_000_000)) for version in (1, 2)]
+    for bundle in bundles:
+        (bundle.project.folder / "pretrained").mkdir()
+        approvals.approve(bundle.project.folder, now=chest.founded)
+    first, second = (approvals.folder_of(bundle.digest) for bundle in bundles)
+    (first / "pretrained" / "spec.json").write_text("of a tower, not of the project")
+    code, said = say("fedvlp-site", "project", "prune", "--home", home)
+    assert (code, "5.0 MB freed" in said) == (0, True), said
+    assert {path.name for path in first.rglob("*")} == {"bundle.json", "project.json", "spec.json"}
+    assert approvals.in_force(now=chest.founded).version == 2
+    approvals.open(second, now=chest.founded)
+    third = chest.bundle(project, version=3)
+    assert explain(third, site="east", before=Bundle(bundles[1].manifest, project)).compared_with == 2
+    assert "0.0 MB freed" in say("fedvlp-site", "project", "prune", "--home", home)[1]
+    assert approvals.revoke(now=chest.founded).bundle == bundles[1].digest
+    assert approvals.prune() == 0  # the last of its project is what the next is compared with
 
 
 @pytest.mark.parametrize("damage", ["drop", "reorder", "edit", "half"])
