@@ -16,8 +16,8 @@ COMPOSE = ("hub.yaml", "site.yaml")
 UNITS = sorted(path.name for path in (DEPLOY / "systemd").glob("*.service"))
 HUB = ("--set", "role=hub", "--set", "image=fedvlp-server", "--set", "hub.bundlesClaim=bundles")
 SITE = (
-    *("--set", "role=site", "--set", "image=fedvlp-site", "--set", "site.storeClaim=store"),
-    *("--set", "site.bankClaim=bank", "--set", "site.egress.cidrs={192.0.2.7/32}", "--set", "site.gpus=1"),
+    *("--set", "role=site", "--set", "image=fedvlp-site", "--set", "site.dataClaim=data"),
+    *("--set", "site.egress.cidrs={192.0.2.7/32}", "--set", "site.gpus=1"),
 )
 
 
