@@ -58,6 +58,17 @@ class Door:
         """What the operator's command says."""
         return subprocess.run(self.command(*words), capture_output=True, text=True, timeout=PATIENCE_SECONDS)
 
+    def start_hub(self) -> None:
+        """Start what serves this home; see `require_up`."""
+        quiet = environment(os.environ, home=self.folder / "flower", threads=1)
+        command = self.command("start", "--port", self.inner)
+        self.hub = Child("hub", command, environment=quiet, log=self.folder / "hub.log")
+
+    def require_up(self) -> None:
+        """Wait until the hub serves."""
+        assert until(lambda: "runs on" in self.hub.output() or not self.hub.running)
+        self.hub.require_running()
+
     def online(self) -> set[str]:
         """Hospitals that are connected."""
         with Interior(self.chest.hub).control() as control:
@@ -85,27 +96,28 @@ class Door:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[Door]:
-    """A hub of a new consortium, whose homes are in `folder`, until the block ends."""
+def opened(folder: Path, *, host: str = "127.0.0.1") -> Iterator[Door]:
+    """A hub of a new consortium, whose homes are in `folder`, until the block ends.
+
+    Kits name it as `host`; nginx listens on the loopback whatever that is.
+    """
     port, inner = free_port(), free_port()
-    chest = found(folder, hub=f"127.0.0.1:{port}")
+    chest = found(folder, hub=f"{host}:{port}")
     out = folder / "door"
     made = Door(chest, folder, port, None, None, inner)  # type: ignore[arg-type]
     wrote = made.run(
         "proxy", "--out", out, "--listen", f"127.0.0.1:{port}", "--port", inner, "--scratch", folder
     )
     assert wrote.returncode == 0, wrote.stderr
-    quiet = environment(os.environ, home=folder / "flower", threads=1)
-    made.hub = Child("hub", made.command("start", "--port", inner), environment=quiet, log=folder / "hub.log")
+    made.start_hub()
     made.proxy = Child(
         "nginx",
         [str(NGINX), "-c", str(out / "nginx.conf"), "-g", "daemon off;"],
-        environment=quiet,
+        environment=environment(os.environ, home=folder / "flower", threads=1),
         log=folder / "nginx.log",
     )
     try:
-        assert until(lambda: "runs on" in made.hub.output() or not made.hub.running)
-        made.hub.require_running()
+        made.require_up()
         made.proxy.require_running()
         yield made
     finally:

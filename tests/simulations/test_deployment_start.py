@@ -10,9 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 from consortium_samples import found
-from tiny import SITES, tiny_spec
+from privacy_samples import private_spec
+from tiny import SITES
 
 from client.audit import AUDIT, Audit
+from client.home import LEDGER
+from client.ledger import Ledger
 from common.processes.child import Child, stop
 from common.project import create_project
 from common.store import Store
@@ -49,14 +52,19 @@ def test_a_site_started_by_one_command_takes_part_and_ends_when_told(
     chest = found(tmp_path, hub=f"127.0.0.1:{ports[0]}")
     app = app_folder(tmp_path / "app")
     project = create_project(
-        tmp_path / "unsigned", tiny_spec(federation__rounds=2), sites=[*SITES], bank=bank
+        tmp_path / "unsigned", private_spec(federation__rounds=2), sites=[*SITES], bank=bank
     )
     bundle = chest.bundle(project, fab=build_app(app).fab)
     for site in SITES:
         chest.approvals(site).approve(bundle.project.folder, now=chest.founded)
+        Ledger.open_new(chest.homes[site].folder / LEDGER, population=site, epsilon=60, delta=1e-2)
     home, log = chest.homes[STARTED].folder, tmp_path / "start.log"
     words = ("start", "--home", home, "--store", stores[STARTED].folder, "--bank", bank.folder)
-    others = {site: chest.node(site, stores, bank) for site in SITES if site != STARTED}
+    others = {
+        site: chest.node(site, stores, bank) | {"ledger": str(chest.homes[site].folder / LEDGER)}
+        for site in SITES
+        if site != STARTED
+    }
     with (
         LoopbackDeployment(tmp_path / "hub-side", app=app, sites=others, consortium=chest.hub) as deployment,
         deployment.control() as control,
@@ -82,6 +90,8 @@ def test_a_site_started_by_one_command_takes_part_and_ends_when_told(
             ]
             assert statuses == [dict.fromkeys(SITES, "ok")] * 2
             assert [line.event for line in Audit(home / AUDIT).read().lines].count("LEFT") >= 2
+
+            assert len(Ledger(home / LEDGER).read().reserved) == 2  # nobody named it
 
             said = east.output()
             assert f"connected to the hub at {deployment.address}" in said
