@@ -3,21 +3,28 @@
 import re
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from common.errors import PeerError
 from common.messages import HELLO
 from common.project import Project
+from server.report.records import SiteRound
 
 LATECOMER_SECONDS = 30.0
 """How long the first round waits for the last sites once the quorum is there."""
 ASK_AGAIN_SECONDS = 15.0
 """How long a site that does not approve is left in peace before it is asked again."""
 SHORTEST_POLL, LONGEST_POLL = 0.002, 0.5
+
+UNAVAILABLE = frozenset(
+    {ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE, ErrorCode.NODE_UNAVAILABLE}
+)
+"""Flower's own errors for a site that went away; it said nothing."""
 
 LONGEST_REASON = 200
 """Characters kept of what a site says went wrong."""
@@ -31,11 +38,19 @@ Cohort = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back from a site: a message, an error text, or nothing in time (both None)."""
+    """What came back from a site: a message, an error text, or nothing (both None)."""
 
     site: str
     message: Message | None
     error: str | None
+    silence: str = "no answer in time"
+    """Why nothing came."""
+
+    def absence(self) -> SiteRound:
+        """Of a site that sent no message: whether it refused, or nothing came of it."""
+        if self.error is not None:
+            return SiteRound(name=self.site, status="refused", reason=self.error)
+        return SiteRound(name=self.site, status="late", reason=self.silence)
 
 
 class Approvers(Protocol):
@@ -201,7 +216,7 @@ def exchange(
                 continue
             if on_reply is not None:
                 on_reply(reply)
-                reply = Reply(site, None, reply.error)  # the message goes before the next one is pulled
+                reply = replace(reply, message=None)  # the message goes before the next one is pulled
             replies[site] = reply
             del pending[site]
             arrived = True
@@ -225,6 +240,8 @@ def _pull(grid: Grid, site: str, identity: str) -> Reply | None:
 def _reply(site: str, message: Message) -> Reply:
     if not message.has_error():
         return Reply(site, message, None)
+    if message.error.code in UNAVAILABLE:
+        return Reply(site, None, None, "no answer: the connection was lost")
     reason = message.error.reason or f"error {message.error.code}"
     raised = _RAISED.fullmatch(reason)
     words = reason if raised is None else f"{raised['kind']}: {raised['words']}"

@@ -72,14 +72,16 @@ class History:
         """Begin anew."""
         self._path.unlink(missing_ok=True)
 
-    def resume(self, finished: int) -> None:
+    def resume(self, finished: int) -> bool:
         """Keep the rounds up to `finished`; a later line belongs to a round without a checkpoint.
 
-        A hub that was killed right after a checkpoint has no line for its round; the run goes on without it.
+        Returns:
+            Whether the line of `finished` is there; a hub killed right after a checkpoint writes none.
         """
         if finished and self._path.exists() and self._path.stat().st_size:
             self.rounds = [record for record in read_rounds(self._path.parent) if record.round <= finished]
         self._write()
+        return not finished or any(record.round == finished for record in self.rounds)
 
     def append(self, record: RoundRecord) -> None:
         """Add one round."""
@@ -125,20 +127,26 @@ class History:
         epsilon: float | None = None,
         epsilon_alone: float | None = None,
     ) -> SiteTotals:
-        """What one hospital gave and got; rows are zero where the hub does not hold the site's store."""
+        """What one hospital gave and got; rows are zero where the hub does not hold the site's store.
+
+        What secure aggregation hides of a hospital is null.
+        """
         entries = [entry for record in self.rounds if (entry := record.site(name)) is not None]
         answered = [entry for entry in entries if entry.status == "ok"]
         layout = project.layout
+        hidden = project.spec.secure_aggregation.mode == "sa1"
         return SiteTotals(
             name=name,
             train_rows=0 if store is None else len(store.rows("train")),
             test_rows=0 if store is None else len(store.rows("test")),
             patients=0 if store is None else store.manifest.num_patients,
-            examples=sum(entry.examples for entry in answered),
+            examples=None if hidden else sum(entry.examples or 0 for entry in answered),
             bytes_up=len(answered) * project.answer_bytes,
             bytes_down=len(entries) * instruction_bytes(layout.num_coordinates, len(layout.names)),
             rounds_completed=len(answered),
-            seconds_training=math.fsum(entry.seconds_training for entry in answered),
+            seconds_training=None
+            if hidden
+            else math.fsum(entry.seconds_training or 0.0 for entry in answered),
             epsilon=epsilon,
             epsilon_alone=epsilon_alone,
         )

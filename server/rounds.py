@@ -106,7 +106,9 @@ def _collect_securely(
     return Collected(
         sum=accumulator.finish_joint(project, found.survivors) if joint else accumulator.finish(),
         sites=tuple(
-            SiteRound(name=name, status="ok") if name in found.survivors else found.dropped[name]
+            SiteRound(name=name, status="ok", examples=None, seconds_training=None)
+            if name in found.survivors
+            else found.dropped[name]
             for name in sorted(cohort)
         ),
         bytes_down=len(cohort) * instruction_bytes(len(instruction.weights), len(instruction.clips)),
@@ -152,10 +154,8 @@ class _Adding:
         self.seconds += time.perf_counter() - started
 
     def _judge(self, reply: Reply) -> SiteRound:
-        if reply.error is not None:
-            return SiteRound(name=reply.site, status="refused", reason=reply.error)
         if reply.message is None:
-            return SiteRound(name=reply.site, status="late", reason="no answer in time")
+            return reply.absence()
         try:
             answer = Answer.from_records(reply.message.content)
             self.ledgers.remember(reply.site, answer.ledger)

@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
@@ -162,8 +161,7 @@ class SecureRound:
 
         def judge(reply: Reply) -> None:
             if reply.message is None:
-                status: Literal["refused", "late"] = "refused" if reply.error else "late"
-                self._drop(reply.site, status, reply.error or "no answer in time")
+                self.dropped[reply.site] = reply.absence()
                 return
             started = time.perf_counter()
             try:
@@ -174,13 +172,10 @@ class SecureRound:
                 take(self.project.roster.place_of(reply.site), step)
             except FederationError as error:
                 log.warning("answer of %s refused: %s", reply.site, error)
-                self._drop(reply.site, "refused", str(error))
+                self.dropped[reply.site] = SiteRound(name=reply.site, status="refused", reason=str(error))
             self.summing_seconds += time.perf_counter() - started
 
         return judge
-
-    def _drop(self, site: str, status: Literal["refused", "late"], reason: str) -> None:
-        self.dropped[site] = SiteRound(name=site, status=status, reason=reason)
 
 
 def _add(summing: Summing, site: int, step: Step) -> None:

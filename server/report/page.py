@@ -29,7 +29,7 @@ from server.report.records import (
 )
 from server.report.summary import paragraph, tiles
 from server.report.verdict import judge, models_of, tasks_of
-from server.report.wording import bounds, decimals, in_bytes, in_seconds, thousands, titled
+from server.report.wording import NOTHING, bounds, decimals, in_bytes, in_seconds, thousands, titled
 
 REPORT_FILE = "report.html"
 PACKAGE = "server.report"
@@ -214,14 +214,15 @@ def _hospital(site: SiteTotals, rounds: Sequence[RoundRecord], *, private: bool,
     reasons = Counter(turn.reason for turn in turns if turn.status != "ok" and turn.reason)
     texts = [
         site.name,
-        *map(thousands, (site.train_rows, site.test_rows, site.patients, site.examples)),
+        *map(thousands, (site.train_rows, site.test_rows, site.patients)),
+        NOTHING if site.examples is None else thousands(site.examples),
         *map(thousands, (site.rounds_completed, statuses["refused"], statuses["late"])),
-        in_seconds(site.seconds_training),
+        NOTHING if site.seconds_training is None else in_seconds(site.seconds_training),
         in_bytes(site.bytes_up),
         in_bytes(site.bytes_down),
         *([decimals(site.epsilon, 2)] if private else []),
         *([decimals(site.epsilon_alone, 2)] if joint else []),
-        "; ".join(f"{reason} ({count}×)" for reason, count in reasons.most_common()) or "–",
+        "; ".join(f"{reason} ({count}×)" for reason, count in reasons.most_common()) or NOTHING,
     ]
     return [Cell(text) for text in texts]
 

@@ -124,12 +124,13 @@ class SiteTotals(Record):
     train_rows: NonNegativeInt
     test_rows: NonNegativeInt
     patients: NonNegativeInt
-    examples: NonNegativeInt
-    """Training examples processed, over all rounds."""
+    examples: NonNegativeInt | None
+    """Training examples processed, over all rounds; null where secure aggregation hides them."""
     bytes_up: NonNegativeInt
     bytes_down: NonNegativeInt
     rounds_completed: NonNegativeInt
-    seconds_training: NonNegativeFloat
+    seconds_training: NonNegativeFloat | None
+    """Likewise."""
     epsilon: NonNegativeFloat | None = None
     """Privacy spent; null without privacy."""
     epsilon_alone: NonNegativeFloat | None = None
@@ -185,10 +186,12 @@ class SiteRound(Record):
 
     name: str
     status: Literal["ok", "refused", "late"]
+    """`late`: nothing came, in time or because the connection was lost."""
     reason: str | None = None
     """Why it did not take part; null for `ok`."""
-    examples: NonNegativeInt = 0
-    seconds_training: NonNegativeFloat = 0.0
+    examples: NonNegativeInt | None = 0
+    seconds_training: NonNegativeFloat | None = 0.0
+    """Both null where secure aggregation hides them."""
     losses: dict[str, Measure] = {}
     """Mean training loss of the round, by objective."""
     validation: dict[str, Measure] = {}

@@ -2,12 +2,15 @@
 
 from server.report.records import Interval
 
+NOTHING = "–"
+"""Where there is no number."""
+
 _BYTE_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def decimals(value: float | None, places: int = 3) -> str:
     """A number with fixed decimals, or an en dash where there is none."""
-    return "–" if value is None else f"{value:.{places}f}"
+    return NOTHING if value is None else f"{value:.{places}f}"
 
 
 def bounds(estimate: Interval | None) -> str:

@@ -2,8 +2,9 @@ import time
 from collections.abc import Callable, Iterable
 
 import pytest
-from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.common.constant import ErrorCode
 from flwr.proto.node_pb2 import NodeInfo
 from tiny import SITES, tiny_spec
 
@@ -160,6 +161,22 @@ def test_a_message_that_flower_did_not_take_is_late_at_once() -> None:
 
     grid = Refusing({"east": {"site": "east"}}, client_app=ClientApp())
     assert exchange(grid, messages(["east"]), timeout_seconds=600) == [Reply("east", None, None)]
+
+
+@pytest.mark.parametrize(
+    "code", [ErrorCode.NODE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE, ErrorCode.MESSAGE_UNAVAILABLE]
+)
+def test_a_site_that_went_away_is_late_and_refused_nothing(
+    monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    asked = messages(["east"])
+    gone = Message(Error(code, "Error: Node Unavailable"), reply_to=asked["east"])
+    grid = grid_of(["east"])
+    monkeypatch.setattr(grid, "pull_messages", lambda _: [gone])
+    (reply,) = exchange(grid, asked, timeout_seconds=600)
+    assert (reply.message, reply.error) == (None, None)
+    absent = reply.absence()
+    assert (absent.status, absent.reason) == ("late", "no answer: the connection was lost")
 
 
 def test_the_cohort_is_the_projects_sites_by_name_in_order(impatient: Project) -> None:

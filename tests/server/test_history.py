@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.project import Project
+from common.spec.secure_aggregation import SA1Spec
 from common.store import Store
 from common.update import answer_bytes, instruction_bytes
 from server.history import History, RoundClock, busy_seconds
@@ -119,6 +121,20 @@ def test_a_hospitals_totals_count_what_it_answered(
     assert totals.bytes_up == 2 * answer_bytes(coordinates, project.spec.objectives.names, project.profile)
     assert totals.bytes_down == 3 * instruction_bytes(coordinates, tensors)
     assert (totals.train_rows, totals.test_rows, totals.patients) == (12, 4, 10)
+
+
+def test_what_secure_aggregation_hides_of_a_hospital_is_not_counted_as_nothing(
+    project: Project, tmp_path: Path
+) -> None:
+    hidden = project.spec.model_copy(
+        update={"secure_aggregation": SA1Spec(mode="sa1", min_sites=3, rare_rows="frozen")}
+    )
+    history = History(tmp_path)
+    history.append(
+        record(1, sites=(SiteRound(name="east", status="ok", examples=None, seconds_training=None),))
+    )
+    totals = history.site_totals(replace(project, spec=hidden), None, "east")
+    assert (totals.examples, totals.seconds_training, totals.rounds_completed) == (None, None, 1)
 
 
 def test_a_hospital_whose_store_the_hub_does_not_hold_has_no_rows(project: Project, tmp_path: Path) -> None:
