@@ -26,8 +26,8 @@ def main(grid: Grid, context: Context) -> None:
     """Gather, instruct, collect, advance, keep, judge, write down; then conclude."""
     settings = RunSettings.from_config(context.run_config)
     project, approvers = open_approved(settings)
-    state, history = start_or_resume(settings, project)
     evaluator = Evaluator(project, settings.evaluation_stores)
+    state, history = start_or_resume(settings, project, evaluator)
     roster = Roster(grid, project, approvers)
     ledgers = LedgerHeads(settings.out)
     started = datetime.now(UTC)
@@ -45,11 +45,12 @@ def main(grid: Grid, context: Context) -> None:
             with watch.lap("applying"):
                 state.advance(collected.sum.mean, project)
             with watch.lap("checkpoint"):
-                save_checkpoint(settings.checkpoints, state, project)
+                unjudged = record_round(grid, project, state, collected, watch)
+                save_checkpoint(settings.checkpoints, state, project, unjudged)
             with watch.lap("evaluation"):
                 scores = evaluator.glance(state)
 
-            record = record_round(grid, project, state, collected, scores, watch)
+            record = record_round(grid, project, state, collected, watch, scores.evaluation)
             history.append(record)
             advance(1, scores.words())
             del collected  # its mean is as large as the model

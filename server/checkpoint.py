@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -18,6 +19,7 @@ from common.spec.privacy import JointPrivacySpec
 from common.training.optimizer import learning_rate_at
 from common.update import Layout, Vector
 from server.optimizer import State, apply_update, fresh_state
+from server.report.records import RoundRecord
 
 KEPT = 3
 """Checkpoints that stay on disc; older ones are removed."""
@@ -80,8 +82,12 @@ def next_clips(mean: Vector, layout: Layout, *, lowest: float) -> Vector:
     return np.array(bounds, dtype=np.float32)
 
 
-def save_checkpoint(folder: Path, state: GlobalState, project: Project) -> Path:
+def save_checkpoint(
+    folder: Path, state: GlobalState, project: Project, record: RoundRecord | None = None
+) -> Path:
     """Write `folder`/round-NNNN.safetensors and remove the ones before the last KEPT.
+
+    `record` of the round, not judged yet, goes with it: a hub that is killed now has it nowhere else.
 
     Raises:
         ConfigurationError: the disk is full; earlier checkpoints are kept.
@@ -90,7 +96,10 @@ def save_checkpoint(folder: Path, state: GlobalState, project: Project) -> Path:
     tensors |= {f"optimizer/{name}": moment for name, moment in state.optimizer.items()}
     path = folder / f"round-{state.round:04d}.safetensors"
     with whole_path(path) as beside:
-        save_file(tensors, beside, metadata={"round": json.dumps(state.round), "project": project.digest})
+        metadata = {"round": json.dumps(state.round), "project": project.digest}
+        if record is not None:
+            metadata["record"] = record.model_dump_json()
+        save_file(tensors, beside, metadata=metadata)
     for old in _checkpoints(folder)[:-KEPT]:
         old.unlink()
     return path
@@ -111,7 +120,7 @@ def load_last_checkpoint(folder: Path, project: Project) -> GlobalState | None:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError):
-        raise IntegrityError(f"{path.name} is damaged; remove it to go on from the one before") from None
+        raise _damaged(path) from None
     if metadata.get("project") != project.digest:
         raise IntegrityError(
             f"{path.name} belongs to another project; resume with the same spec, sites and bank, "
@@ -127,6 +136,27 @@ def load_last_checkpoint(folder: Path, project: Project) -> GlobalState | None:
             if name.startswith("optimizer/")
         },
     )
+
+
+def last_record(folder: Path) -> RoundRecord | None:
+    """What the last checkpoint says of its round, which was not judged yet; None without one.
+
+    Raises:
+        IntegrityError: the checkpoint is damaged.
+    """
+    found = _checkpoints(folder)
+    if not found:
+        return None
+    try:
+        with safe_open(found[-1], framework="np") as file:
+            record = (file.metadata() or {}).get("record")
+        return None if record is None else RoundRecord.model_validate_json(record)
+    except (SafetensorError, OSError, ValidationError):
+        raise _damaged(found[-1]) from None
+
+
+def _damaged(path: Path) -> IntegrityError:
+    return IntegrityError(f"{path.name} is damaged; remove it to go on from the one before")
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -26,11 +26,11 @@ from common.spec.privacy import PatientPrivacySpec
 from common.store import Store
 from common.update import digest_weights
 from server.aggregate import mean_losses
-from server.checkpoint import GlobalState, fresh_global_state, load_last_checkpoint
-from server.evaluation import Evaluator, Glance
+from server.checkpoint import GlobalState, fresh_global_state, last_record, load_last_checkpoint
+from server.evaluation import Evaluator
 from server.history import History, RoundClock, busy_seconds
 from server.ledgers import LedgerHeads, statement_of
-from server.report.records import RUN_FILE, CohortRound, RoundRecord, RunRecord, Traffic
+from server.report.records import RUN_FILE, CohortRound, RoundEvaluation, RoundRecord, RunRecord, Traffic
 from server.rounds import MICROSECONDS, Collected
 
 Engine = Literal["inprocess", "ray", "deployment"]
@@ -110,7 +110,9 @@ class Stopwatch:
         return time.perf_counter() - self.started
 
 
-def start_or_resume(settings: RunSettings, project: Project) -> tuple[GlobalState, History]:
+def start_or_resume(
+    settings: RunSettings, project: Project, evaluator: Evaluator
+) -> tuple[GlobalState, History]:
     """The state to go on from: the last checkpoint's, or a fresh one in an empty folder.
 
     Raises:
@@ -122,7 +124,9 @@ def start_or_resume(settings: RunSettings, project: Project) -> tuple[GlobalStat
         refuse_another_run(settings)
         return fresh_global_state(project), history
     state = load_last_checkpoint(settings.checkpoints, project) or fresh_global_state(project)
-    history.resume(state.round)
+    written = history.resume(state.round)
+    if not written and (record := last_record(settings.checkpoints)) is not None:
+        history.append(record.model_copy(update={"evaluation": evaluator.glance(state).evaluation}))
     return state, history
 
 
@@ -137,9 +141,14 @@ def refuse_another_run(settings: RunSettings) -> None:
 
 
 def record_round(
-    grid: Grid, project: Project, state: GlobalState, collected: Collected, glance: Glance, watch: Stopwatch
+    grid: Grid,
+    project: Project,
+    state: GlobalState,
+    collected: Collected,
+    watch: Stopwatch,
+    evaluation: RoundEvaluation | None = None,
 ) -> RoundRecord:
-    """Write down what the round that led to `state` did."""
+    """What the round that led to `state` did, so far: laps that are still to come take no time."""
     lanes = collected.sum.lanes
     parallel = getattr(grid, "parallel_sites", len(collected.sites))
     training = _seconds(collected, "training_microseconds")
@@ -155,8 +164,8 @@ def record_round(
         validation=busy - busy_seconds(training, parallel),
         adding=collected.adding_seconds,
         applying=watch.laps["applying"],
-        checkpoint=watch.laps["checkpoint"],
-        evaluation=watch.laps["evaluation"],
+        checkpoint=watch.laps.get("checkpoint", 0.0),
+        evaluation=watch.laps.get("evaluation", 0.0),
         total=watch.total(),
     )
     coordinates = project.layout.num_coordinates * collected.contributors
@@ -168,7 +177,7 @@ def record_round(
             losses=dict(mean_losses(lanes, "training")),
             validation=dict(mean_losses(lanes, "validation")),
         ),
-        evaluation=glance.evaluation,
+        evaluation=evaluation or RoundEvaluation(),
         seconds=clock.phases(),
         bytes=Traffic(up=collected.bytes_up, down=collected.bytes_down),
         update_norm=float(np.linalg.norm(collected.sum.mean)),

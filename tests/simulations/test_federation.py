@@ -40,9 +40,9 @@ from common.update import Vector
 from server import checkpoint
 from server.checkpoint import load_last_checkpoint
 from server.cohort import exchange
-from server.evaluation import Evaluator
+from server.evaluation import Evaluator, Glance
 from server.ledgers import LedgerHeads
-from server.report.records import RunRecord, SiteRound, read_rounds, read_run
+from server.report.records import RoundEvaluation, RunRecord, SiteRound, read_rounds, read_run
 from server.rounds import collect
 from simulations.cli import main
 from simulations.federation import Federation, run_federation
@@ -239,7 +239,7 @@ def test_resuming_before_anything_ran_is_a_fresh_run(place: Place, finished: Pat
 def test_a_hub_that_fails_between_checkpoint_and_record_resumes_to_the_same_bits(
     place: Place, finished: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    glance = Evaluator.glance
+    glance, judged = Evaluator.glance, Glance(RoundEvaluation(mean_auroc=0.25))
 
     def failing(self: Evaluator, state: Any) -> Any:
         if state.round == number:
@@ -249,11 +249,12 @@ def test_a_hub_that_fails_between_checkpoint_and_record_resumes_to_the_same_bits
     monkeypatch.setattr(Evaluator, "glance", failing)
     with pytest.raises(RuntimeError, match="power cut"):
         place.run()
-    monkeypatch.setattr(Evaluator, "glance", glance)
+    monkeypatch.setattr(Evaluator, "glance", lambda _, state: judged)
     assert place.run(resume=True).weights_sha256 == read_run(finished).weights_sha256
-    assert [record.round for record in read_rounds(place.out / "out")] == [
-        done for done in (1, 2, 3) if done != number
-    ]
+    rounds = read_rounds(place.out / "out")
+    assert [record.round for record in rounds] == [1, 2, 3]
+    assert rounds[number - 1].evaluation == judged.evaluation
+    assert [record.cohort for record in rounds] == [record.cohort for record in read_rounds(finished)]
 
 
 def test_a_disk_that_fills_up_in_round_2_keeps_round_1_and_the_run_goes_on_from_it(
