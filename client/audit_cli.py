@@ -74,7 +74,7 @@ def _words_of(line: Line) -> str:
     size, digest = line.size or 0, (line.sha256 or "")[:12]
     start = f"{line.number:>6}  {line.time}  {line.event:<9}  {line.stage:<13}  {where}"
     match line.event:
-        case "REFUSED":
+        case "REFUSED" | "DISCARDED":
             return f"{start}  {line.reason}"
         case "ANSWERED" | "LEFT":
             return f"{start}  {size:,} bytes, SHA-256 {digest}"

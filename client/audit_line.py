@@ -18,7 +18,7 @@ class Event(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    event: Literal["ASKED", "ANSWERED", "LEFT", "REFUSED", "RECOVERED"]
+    event: Literal["ASKED", "ANSWERED", "LEFT", "REFUSED", "DISCARDED", "RECOVERED"]
     stage: str = ""
     """Type of the hub's message, such as train.share."""
     run: int | None = None
@@ -27,7 +27,8 @@ class Event(BaseModel):
     attempt: int | None = None
     """Both as the hub's message says."""
     reason: str | None = None
-    """Of REFUSED: the words that the hub was told, and all that left."""
+    """Of REFUSED: the words that the hub was told, and all that left. Of DISCARDED, a round of secure
+    aggregation that was forgotten unfinished: how far it had come; nobody was told."""
     size: int | None = None
     sha256: Hex32 | None = None
     """Bytes and digest of what the app answered (ANSWERED), of what the gate let out (LEFT), both as

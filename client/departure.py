@@ -35,7 +35,7 @@ def answered(message: Message, context: Context, answer: Callable[[], RecordDict
     audit, origin = _audit_of(context.node_config), _origin(message)
     _note(audit, origin, event="ASKED")
     try:
-        with withhold_details():
+        with withhold_details(origin.stage):
             content = answer()
             _permit(message, context.node_config, content)
             size, digest = (0, None) if audit is None else fingerprint(content)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from client.approvals import Approvals, NodeConfig, project_of
+from client.audit import AUDIT, Audit
 from client.home import ROUNDS, Home
 from client.ingest.quality import require_quality
 from client.protection import Protection, Receipt, protect
@@ -128,7 +129,13 @@ def _secure_rounds(name: str, project: Project, node: NodeConfig) -> SecureRound
         )
     home = Home(Path(str(node["home"])))
     member = home.member(name, project.roster, now=datetime.now(UTC))
-    return SecureRounds(member, home.folder / ROUNDS, home.sealing(), threads=project.spec.train.threads)
+    return SecureRounds(
+        member,
+        home.folder / ROUNDS,
+        home.sealing(),
+        Audit(home.folder / AUDIT),
+        threads=project.spec.train.threads,
+    )
 
 
 @cache

@@ -5,13 +5,15 @@ HOME/secagg/update         the update that waits to be masked, sealed under a ke
 HOME/secagg/rounds.sqlite  what was consumed and unmasked
 
 A stage is on the disc before its message leaves, and a stage that revealed or refused is gone before anything
-of it leaves. So a site that is killed between two messages goes on or drops out, and never reveals twice.
+of it leaves. So a site that is killed between two messages goes on or drops out, and never reveals twice. A
+hub that gives a round up tells nobody: the site finds out when the next one begins, and writes it down then.
 """
 
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -19,9 +21,11 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from client.audit import Audit
+from client.audit_line import Event
 from common.files import whole_file, write_whole
-from common.messages import Answer, Step
-from common.secagg.abort import Reason, refusal
+from common.messages import CONSENT, INPUT, SHARE, TRAIN, Answer, Step
+from common.secagg.abort import AbortError, Reason, refusal
 from common.secagg.encoding import Item
 from common.secagg.keys import SIGNATURE_BYTES, TAG_BYTES, Secret, derive, seal, unseal
 from common.secagg.messages import (
@@ -50,7 +54,12 @@ from common.secagg.stages import stage_from_bytes, stage_to_bytes
 from common.secagg.terms import Terms
 from common.update import Planes
 
+log = logging.getLogger("fedvlp")
+
 S = TypeVar("S", bound=Stage)
+
+ANSWERED = {Advertised: TRAIN, Shared: SHARE, Masked: INPUT, Consented: CONSENT}
+"""Stage -> the message whose answer led to it."""
 
 STAGE, UPDATE, DATABASE = "stage", "update", "rounds.sqlite"
 SALT_BYTES = 32
@@ -72,12 +81,14 @@ class SecureRounds:
     sealing_key: Secret
     """Seals what lies in `folder`; whoever destroys it makes all of that unreadable, and the site stays who
     it is."""
+    audit: Audit
+    """Told of rounds that were begun and never finished."""
     threads: int = 1
 
     def open(self, terms: Terms, answer: Answer) -> Step:
         """Begin a round: keep the update sealed, answer with this site's keys."""
         with self._or_nothing():
-            self._forget()
+            self._discard()
             stage, advert = advertise(self.member, terms, consumed=self._consumed(terms.run))
             with self._database() as database:
                 database.execute("REPLACE INTO consumed VALUES (?, ?)", (terms.run, terms.attempt))
@@ -215,6 +226,24 @@ class SecureRounds:
     def _key(self, salt: bytes, *purpose: Item) -> bytes:
         """A key for one text on this site's disc."""
         return derive(self.sealing_key.expose(), salt, "SA-1 disc", *purpose)
+
+    def _discard(self) -> None:
+        """Forget a round that the hub gave up, or that this site fell out of, and write that down."""
+        with suppress(AbortError):  # a stage that was tampered with is no round
+            if (stage := self._read()) is not None:
+                terms, last = _terms_of(stage), ANSWERED[type(stage)]
+                reason = f"never finished; the hub's last word that was answered is {last}"
+                log.warning("round %d, attempt %d: %s", terms.round, terms.attempt, reason)
+                self.audit.append(
+                    Event(
+                        event="DISCARDED",
+                        stage=last,
+                        round=terms.round,
+                        attempt=terms.attempt,
+                        reason=reason,
+                    )
+                )
+        self._forget()
 
     def _forget(self) -> None:
         for name in (STAGE, UPDATE):

@@ -67,18 +67,20 @@ class WithheldError(FederationError):
 
 
 @contextmanager
-def withhold_details() -> Iterator[None]:
+def withhold_details(doing: str = "") -> Iterator[None]:
     """Keep the text of errors inside the hospital.
 
     Flower sends `str(error)` to the server, and a path or a header may name a patient. What was foreseen goes
-    out as its `outward` words; anything else as its type and a reference to the hospital's log.
+    out as its `outward` words; anything else as its type and a reference to the hospital's log, which also
+    names what was being done.
     """
+    at = f"{doing} " if doing else ""
     try:
         yield
     except FederationError as error:
-        log.error("refused: %s", error)
+        log.error("%srefused: %s", at, error)
         raise type(error)(error.outward, outward=error.outward) from None
     except Exception as error:
         reference = uuid4().hex[:8]
-        log.exception("failure %s", reference)
+        log.exception("%sfailure %s", at, reference)
         raise WithheldError(f"{type(error).__name__}; hospital log, reference {reference}") from None

@@ -69,7 +69,7 @@ def test_training_ends_in_the_weights_of_the_plain_run(
     assert told[0].examples > 0
     assert set(told[0].losses) == set(told[0].validation) == {*objectives()}
     for site in rounds[0].sites:
-        assert (site.examples, site.seconds_training, site.losses, site.validation) == (0, 0.0, {}, {})
+        assert (site.examples, site.seconds_training, site.losses, site.validation) == (None, None, {}, {})
 
 
 # --- sites that stop, at every stage ---------------------------------------------------------------------
@@ -107,12 +107,16 @@ def test_a_round_with_too_few_sites_unmasks_nothing_and_the_next_one_works(
 ) -> None:
     with pytest.raises(PeerError, match="--resume"):
         secure.collect({"south": stage, "west": stage})
+    (attempt,) = {line.attempt for line in lines_of(secure, "east")}
     if stage == REVEAL:  # the two that revealed keep to the survivors that they revealed for
         collected, _ = secure.collect()
         assert_array_equal(collected.sum.mean, plain_means[SITES])
         return
     collected, _ = secure.collect({"south": TRAIN})
     assert_array_equal(collected.sum.mean, plain_means["east", "north", "west"])
+    (told,) = [line for line in lines_of(secure, "east") if line.event == "DISCARDED"]
+    assert (told.stage, told.round, told.attempt) == (stage, 1, attempt)
+    assert told.reason == f"never finished; the hub's last word that was answered is {stage}"
 
 
 def test_two_cohorts_are_never_unmasked_on_one_model(

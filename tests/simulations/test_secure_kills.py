@@ -117,8 +117,9 @@ def test_a_site_killed_at_any_write_goes_on_or_drops_out_and_answers_no_step_twi
 ) -> None:
     went_on = []
     for writes in range(MOST_WRITES):
-        for site in SITES:  # the same model once more: what was unmasked is forgotten for the test alone
-            (place.home(site) / secagg.DATABASE).unlink(missing_ok=True)
+        for site in SITES:  # the same model once more, as if nothing had been before
+            for kept in (secagg.DATABASE, secagg.STAGE, secagg.UPDATE):
+                (place.home(site) / kept).unlink(missing_ok=True)
         app = Fragile(stage, writes)
         collected = place.collect_from(app)
         survivors = tuple(site.name for site in collected.sites if site.status == "ok")
