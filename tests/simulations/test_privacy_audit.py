@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from common.errors import PolicyError
-from simulations.attacks.privacy import audit, canaries, final_model, sensitivity
+from simulations.attacks.privacy import audit, canaries, final_model, noise, sensitivity
 from simulations.attacks.privacy.audit import verdict, write_page
 from simulations.attacks.privacy.finding import Finding
 from simulations.cli import cli
@@ -46,6 +46,12 @@ def test_every_objective_of_the_model_stays_within_the_bound() -> None:
     }
     assert [finding.name for finding in findings if not finding.as_expected] == []
     assert max(finding.measured for finding in findings if finding.name.startswith("G")) > 1  # needs the 2C
+
+
+def test_joint_shares_are_wide_enough_and_a_missing_one_is_noticed() -> None:
+    findings = list(noise.attack_joint_noise(coordinates=50_000))
+    assert [finding.name for finding in findings if not finding.as_expected] == []
+    assert [finding.kind for finding in findings] == ["check", "check", "control"] * 2
 
 
 def test_a_proof_by_canaries_is_the_textbook_bound() -> None:
