@@ -28,18 +28,42 @@ class Machine:
     execve: int
     execveat: int
     ptrace: int
+    process_vm_readv: int
+    process_vm_writev: int
     io_uring_setup: int = 425
     """It opens connections without calling `socket`."""
+    pidfd_getfd: int = 438
+    """It takes another process's connections."""
 
     @property
     def denied(self) -> tuple[int, ...]:
         """Numbers of the calls that are refused."""
-        return self.socket, self.execve, self.execveat, self.ptrace, self.io_uring_setup
+        return (
+            *(self.socket, self.execve, self.execveat),
+            *(self.ptrace, self.process_vm_readv, self.process_vm_writev),
+            *(self.io_uring_setup, self.pidfd_getfd),
+        )
 
 
 MACHINES = {
-    "x86_64": Machine(0xC000003E, socket=41, execve=59, execveat=322, ptrace=101),
-    "aarch64": Machine(0xC00000B7, socket=198, execve=221, execveat=281, ptrace=117),
+    "x86_64": Machine(
+        0xC000003E,
+        socket=41,
+        execve=59,
+        execveat=322,
+        ptrace=101,
+        process_vm_readv=310,
+        process_vm_writev=311,
+    ),
+    "aarch64": Machine(
+        0xC00000B7,
+        socket=198,
+        execve=221,
+        execveat=281,
+        ptrace=117,
+        process_vm_readv=270,
+        process_vm_writev=271,
+    ),
 }
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from client import gate
+from client import gate, supernode
 from client.doctor.network import first_obstacle
 from client.gate.settings import ApprovedSettings, GateSettings
 from client.gate.wire import NodeConfig
@@ -26,7 +26,7 @@ from common.processes.party import Party
 
 HOST = "127.0.0.1"
 RUN, LOGS, LOCK, SECRET, SETTINGS = "run", "logs", "lock", "secret", "gate.json"
-SUPERNODE, GATE = "flower-supernode", gate.__name__
+SUPERNODE, GATE = supernode.__name__, gate.__name__
 SECRET_BYTES = 32
 WATCH_SECONDS = 0.5
 AGAIN_SECONDS = 15.0
@@ -106,7 +106,7 @@ class SiteWork:
 
     def _connect(self, site: Party, hub: str, port: int) -> "_Link":
         authority = self.home.folder / AUTHORITY
-        supernode = site.spawn(
+        child = site.spawn_module(
             SUPERNODE,
             [
                 *("--superlink", hub, "--root-certificates", str(authority)),
@@ -115,7 +115,7 @@ class SiteWork:
                 *("--isolation", "process", "--superexec-auth-secret-file", str(self._run_folder / SECRET)),
             ],
         )
-        return _Link(supernode, hub, authority)
+        return _Link(child, hub, authority)
 
 
 class _Lines:

@@ -19,7 +19,7 @@ from common.errors import ConfigurationError, PeerError
 pytestmark = pytest.mark.slow
 
 APP = """
-import os, socket, subprocess, sys, time
+import ctypes, os, socket, subprocess, sys, time
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.clientapp import ClientApp
 import common
@@ -34,6 +34,13 @@ def attempt(do):
     except OSError as error:
         return os.strerror(error.errno)
 
+def call(function, *arguments):
+    if function(*arguments) < 0:
+        raise OSError(ctypes.get_errno(), "")
+
+libc = ctypes.CDLL(None, use_errno=True)
+PIDFD_GETFD = 438
+
 @app.query("facts")
 def facts(message, context):
     seen.append(context.run_id)
@@ -44,6 +51,9 @@ def facts(message, context):
         "outside": attempt(lambda: socket.create_connection(("192.0.2.1", 9), timeout=5)),
         "local": attempt(lambda: socket.socket(socket.AF_UNIX)),
         "program": attempt(lambda: subprocess.run(["/bin/true"])),
+        "taken": attempt(lambda: call(libc.syscall, PIDFD_GETFD, os.pidfd_open(os.getpid()), 0, 0)),
+        "read": attempt(lambda: call(libc.process_vm_readv, os.getpid(), None, 0, None, 0, 0)),
+        "written": attempt(lambda: call(libc.process_vm_writev, os.getpid(), None, 0, None, 0, 0)),
         "common": common.__file__,
         "torch": "torch" in sys.modules,
         "site": context.node_config["site"],
@@ -107,7 +117,8 @@ def warm() -> Iterator[WarmApp]:
 
 def test_the_app_has_no_connection_and_no_other_program(warm: WarmApp) -> None:
     found = facts(warm)
-    assert {found[name] for name in ("socket", "outside", "local", "program")} == {"Operation not permitted"}
+    ways = ("socket", "outside", "local", "program", "taken", "read", "written")
+    assert {name: found[name] for name in ways} == dict.fromkeys(ways, "Operation not permitted")
 
 
 def test_an_app_that_needs_programs_reaches_them_and_nothing_else() -> None:
