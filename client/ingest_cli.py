@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -159,11 +160,15 @@ def _ingest(source: Source, target: Target, home: Path, workers: int) -> tuple[I
 
 
 def _links(table: Path | None, home: Path) -> Links:
-    """The table that was given, or the one that the site keeps, or none."""
+    """The table that was given, or the one that the site keeps as it keeps its keys, or none."""
     kept = home / LINKS
     if table is None and not kept.exists():
         return NOT_LINKED
-    return read_links(table or kept)
+    if table is not None:
+        return read_links(table)
+    if kept.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ConfigurationError(f"{kept} can be read by others; run `chmod 600` on it")
+    return read_links(kept)
 
 
 def _document(target: Target, done: Ingested, warnings: list[str]) -> str:

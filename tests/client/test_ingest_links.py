@@ -50,6 +50,7 @@ def ingest(say: Say, folder: Path, *more: object) -> tuple[int, str]:
 def links(path: Path, *rows: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.write_text("\n".join(["patient_id,person", *rows]) + "\n")
+    path.chmod(0o600)
     return path
 
 
@@ -95,6 +96,17 @@ def test_a_table_that_is_given_counts_before_the_one_at_home(say: Say, tmp_path:
     code, said = ingest(say, tmp_path, "--patient-links", given)
     assert code == 0, said
     assert len({*Store(tmp_path / "store").column("patient")}) == 3
+
+
+def test_a_table_at_home_that_others_may_read_is_refused(say: Say, tmp_path: Path) -> None:
+    links(tmp_path / "home" / "patient-links.csv", "MRN2,MRN1").chmod(0o640)
+    code, said = ingest(say, archive(tmp_path / "dicom").parent)
+    assert (code, said.count("\n"), "patient-links.csv can be read by others; run `chmod 600`" in said) == (
+        2,
+        1,
+        True,
+    )
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize(
