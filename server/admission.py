@@ -18,7 +18,7 @@ class Admission:
         self._admitted: dict[str, tuple[str, int]] = {}
         """Name -> node key, node id."""
         self._refused: set[str] = set()
-        """Keys that the SuperLink does not take; said once."""
+        """What the SuperLink does not do for us; said once."""
 
     def refresh(self) -> None:
         """Shut out whom the home does not list any more, then let in whom it lists.
@@ -32,12 +32,19 @@ class Admission:
             return
         for name, (key, node) in list(self._admitted.items()):
             if wanted.get(name) != key:
-                self._control.unregister(node)
-                del self._admitted[name]
-                log.warning("%s is shut out", name)
+                self._shut_out(name, node)
         for name, key in wanted.items():
             if name not in self._admitted and key not in self._refused:
                 self._admit(name, key)
+
+    def _shut_out(self, name: str, node: int) -> None:
+        try:
+            self._control.unregister(node)
+        except FederationError as error:  # tried again at the next call, and the hub goes on for the others
+            self._say(f"{name} {node}", error)
+        else:
+            del self._admitted[name]
+            log.warning("%s is shut out", name)
 
     def _admit(self, name: str, key: str) -> None:
         try:

@@ -83,6 +83,8 @@ class Ledger:
         return len(self.nodes)
 
     def unregister(self, node: int) -> None:
+        if self.broken:
+            raise PeerError("the SuperLink refused unregister-node")
         self.nodes[node] = ""
 
     @property
@@ -127,6 +129,19 @@ def test_a_key_that_the_superlink_refuses_does_not_stop_the_hub(chest: Consortiu
     ledger.broken = True
     Admission(chest.hub, ledger).refresh()  # type: ignore[arg-type]
     assert ledger.names == []
+
+
+def test_a_site_that_the_superlink_does_not_shut_out_at_once_is_shut_out_later(chest: Consortium) -> None:
+    ledger = Ledger()
+    admission = Admission(chest.hub, ledger)  # type: ignore[arg-type]
+    admission.refresh()
+    Members(chest.hub).remove("west", now=chest.founded)
+    ledger.broken = True
+    admission.refresh()
+    assert ledger.names == ["east", "north", "west"]
+    ledger.broken = False
+    admission.refresh()
+    assert ledger.names == ["east", "north"]
 
 
 def test_the_proxy_gets_what_it_needs_and_no_key_of_the_operator(
