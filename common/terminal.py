@@ -1,5 +1,6 @@
 """How the three commands speak: one line for a refusal, the contract's exit codes, a bar on a terminal."""
 
+import errno
 import gc
 import os
 import sys
@@ -20,9 +21,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from common.errors import FederationError
+from common.errors import ConfigurationError, FederationError
 
 INTERRUPTED = 130
+NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""What a file says to an account that it does not belong to."""
 
 Advance = Callable[[int, str], None]
 """Called with the steps just done and a few words on where things stand."""
@@ -44,6 +47,9 @@ def run_command(command: typer.Typer, name: str) -> None:
         _say(name, "stopped by the keyboard; what was finished is kept")
         sys.exit(INTERRUPTED)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in NOT_OURS and error.filename is not None:
+            _say(name, f"{error.filename}: {error.strerror}; use the account that it belongs to")
+            sys.exit(ConfigurationError.exit_code)
         if os.environ.get("FEDVLP_DEBUG") == "1":
             traceback.print_exc()
         _say(name, f"our bug: {type(error).__name__}; please report it with the output under FEDVLP_DEBUG=1")

@@ -1,5 +1,7 @@
+import errno
 import io
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -62,6 +64,17 @@ def ends(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 def test_the_exit_codes_are_those_of_the_contract() -> None:
     kinds = FederationError.__subclasses__()
     assert {kind: kind.exit_code for kind in kinds} == CODES
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_a_file_of_another_account_is_a_person_s_mistake_in_one_line(
+    ends: Callable[..., tuple], number: int
+) -> None:
+    code, lines = ends(command(OSError(number, os.strerror(number), "north/identity.key")))
+    assert code == 2
+    assert lines == [
+        f"fedvlp-test: north/identity.key: {os.strerror(number)}; use the account that it belongs to"
+    ]
 
 
 def test_the_tree_is_drawn_at_the_top_of_its_file() -> None:
