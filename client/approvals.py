@@ -20,13 +20,14 @@ from common.bundle import BUNDLE, BundleManifest, read_manifest
 from common.bundle_folder import Bundle, open_bundle
 from common.errors import ConfigurationError, IntegrityError, PolicyError
 from common.files import sha256_of, whole_folder, write_whole
+from common.lock_file import held_alone
 from common.project import MANIFEST, SPEC
 from common.secagg.keys import identity_of
 from common.signed import parse_signed
 
 NodeConfig = Mapping[str, str | int | float | bool]
 
-APPROVALS, PROJECTS = "approvals.json", "projects"
+APPROVALS, PROJECTS, LOCK = "approvals.json", "projects", ".approvals.lock"
 RECORDS = (BUNDLE, MANIFEST, SPEC)
 """What stays of a bundle that is pruned."""
 
@@ -185,18 +186,20 @@ class Approvals:
             )
 
     def _say(self, bundle: str, decision: Literal["approve", "revoke"], now: datetime) -> Statement:
-        said = self.statements()
-        statement = Statement(
-            format=1,
-            site=self.home.name,
-            bundle=bundle,
-            decision=decision,
-            sequence=len(said) + 1,
-            made=now,
-        ).signed_by(self.home.identity())
-        text = json.dumps([json.loads(one.to_bytes()) for one in (*said, statement)], indent=2)
-        write_whole(self.home.folder / APPROVALS, text.encode() + b"\n")
-        return statement
+        refusal = f"process {{holder}} is approving or revoking in {self.home.folder}; try again"
+        with held_alone(self.home.folder / LOCK, refusal=refusal):  # or one of two statements would be lost
+            said = self.statements()
+            statement = Statement(
+                format=1,
+                site=self.home.name,
+                bundle=bundle,
+                decision=decision,
+                sequence=len(said) + 1,
+                made=now,
+            ).signed_by(self.home.identity())
+            text = json.dumps([json.loads(one.to_bytes()) for one in (*said, statement)], indent=2)
+            write_whole(self.home.folder / APPROVALS, text.encode() + b"\n")
+            return statement
 
     def _damaged(self, how: str) -> IntegrityError:
         return IntegrityError(

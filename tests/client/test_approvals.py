@@ -14,11 +14,12 @@ from one_site import ask
 from saying import Say
 from tiny import SITES, first_instruction, tiny_spec
 
-from client.approvals import APPROVALS
+from client.approvals import APPROVALS, LOCK
 from client.explanation import explain
 from common.approval import Statement
 from common.bundle_folder import Bundle
 from common.errors import ConfigurationError, FederationError, IntegrityError, PolicyError
+from common.lock_file import held_alone
 from common.messages import HELLO, TRAIN
 from common.project import Project, create_project
 from common.signed import parse_signed
@@ -247,6 +248,15 @@ def test_pruning_keeps_what_is_in_force_and_what_was_approved_to_be_read(
     assert "0.0 MB freed" in say("fedvlp-site", "project", "prune", "--home", home)[1]
     assert approvals.revoke(now=chest.founded).bundle == bundles[1].digest
     assert approvals.prune() == 0  # the last of its project is what the next is compared with
+
+
+def test_of_two_statements_made_at_once_none_is_lost(chest: Consortium, approved: Bundle) -> None:
+    approvals = chest.approvals("east")
+    with held_alone(chest.homes["east"].folder / LOCK, refusal=""):
+        for say_more in (approvals.revoke, lambda now: approvals.approve(approved.project.folder, now=now)):
+            with pytest.raises(ConfigurationError, match="is approving or revoking"):
+                say_more(now=chest.founded)
+    assert [one.decision for one in approvals.statements()] == ["approve"]
 
 
 @pytest.mark.parametrize("damage", ["drop", "reorder", "edit", "half"])
