@@ -116,12 +116,12 @@ def train(message, context):
 """
 
 
-def write_app(folder: Path, *, comment: str = "") -> Path:
-    """The app's sources in `folder`; another `comment` makes another app."""
+def write_app(folder: Path) -> Path:
+    """The app's sources, in `folder`."""
     folder.mkdir(parents=True)
     (folder / "pyproject.toml").write_text(PYPROJECT)
     (folder / "hub_half.py").write_text(HUB_HALF)
-    (folder / "hospital_half.py").write_text(HOSPITAL_HALF + (f"# {comment}\n" if comment else ""))
+    (folder / "hospital_half.py").write_text(HOSPITAL_HALF)
     return folder
 
 

@@ -1,22 +1,31 @@
 """`fedvlp-site start` where it must refuse, and what a gate's settings may say."""
 
+import base64
 import fcntl
 import os
+import shutil
+import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from consortium_samples import found
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_ssh_private_key,
+)
 from typer.testing import CliRunner
 
 from client.cli import cli
 from client.gate.settings import read_settings
 from client.site_processes import SiteWork
-from common.errors import ConfigurationError
+from common.errors import ConfigurationError, FederationError
 
 
-def start(home: Path, store: Path) -> ConfigurationError:
+def start(home: Path, store: Path) -> FederationError:
     answer = CliRunner().invoke(cli, ["start", "--home", str(home), "--store", str(store)])
-    assert isinstance(answer.exception, ConfigurationError)
+    assert isinstance(answer.exception, FederationError)
     return answer.exception
 
 
@@ -53,6 +62,59 @@ def test_the_ledger_of_the_home_is_the_one_that_is_charged_unless_another_is_nam
     words = ["start", "--home", str(home), "--store", str(tmp_path), *options]
     assert CliRunner().invoke(cli, words).exit_code == 0
     assert started[0].node["ledger"] == str(elsewhere if named else home / "ledger")
+
+
+def under_a_password(key: Path) -> None:
+    """As `ssh-keygen -p` leaves it: OpenSSH's PROTOCOL.key, with a private half that nobody can open."""
+
+    def text(content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + content
+
+    public = load_ssh_private_key(key.read_bytes(), None).public_key()
+    blob = base64.b64decode(public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).split()[1])
+    head = b"openssh-key-v1\0" + text(b"aes256-ctr") + text(b"bcrypt")
+    locked = head + text(text(bytes(16)) + bytes([0, 0, 0, 16])) + bytes([0, 0, 0, 1]) + text(blob)
+    body = base64.encodebytes(locked + text(bytes(64)))
+    key.write_bytes(b"-----BEGIN OPENSSH PRIVATE KEY-----\n" + body + b"-----END OPENSSH PRIVATE KEY-----\n")
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def of_another_site(path: Path) -> None:
+    shutil.copyfile(path.parents[1] / "west" / path.name, path)
+
+
+def of_another_consortium(path: Path) -> None:
+    found(path.parents[1] / "other", sites=["north"])
+    shutil.copyfile(path.parents[1] / "other" / "north" / path.name, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "code", "line"),
+    [
+        ("identity.key", Path.unlink, 2, "is no identity; make one with"),
+        ("identity.key", a_folder, 2, "identity.key: Is a directory; it must be a file of the account"),
+        ("identity.key", of_another_site, 6, "the kit names other keys than those of this site"),
+        ("node.key", a_folder, 2, "node.key: Is a directory"),
+        ("node.key", under_a_password, 2, "is damaged or no node key"),
+        ("node.key", of_another_site, 6, "the kit names other keys than those of this site"),
+        ("authority.pem", of_another_consortium, 6, "authority.pem differs from the kit"),
+        ("kit.json", of_another_site, 6, "the kit is for site west, this is north"),
+        ("kit.json", of_another_consortium, 6, "the kit names other keys"),
+        ("kit.json", lambda path: path.write_bytes(path.read_bytes()[:99]), 6, "is no whole kit"),
+    ],
+)
+def test_a_home_that_is_not_in_order_starts_nothing(
+    tmp_path: Path, name: str, change: Callable[[Path], object], code: int, line: str
+) -> None:
+    home = found(tmp_path, sites=["north", "west"]).homes["north"].folder
+    change(home / name)
+    refused = start(home, tmp_path)
+    assert (refused.exit_code, line in str(refused), "\n" in str(refused)) == (code, True, False), refused
+    assert not (home / "logs").exists()
 
 
 @pytest.mark.parametrize(
