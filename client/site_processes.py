@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from client import gate, supernode
 from client.doctor.network import first_obstacle
@@ -114,6 +113,7 @@ class SiteWork:
                 *("--host", HOST, "--port", str(port)),
                 *("--isolation", "process", "--superexec-auth-secret-file", str(self._run_folder / SECRET)),
             ],
+            outwards=True,
         )
         return _Link(child, hub, authority)
 
@@ -122,12 +122,13 @@ class _Lines:
     """What a child prints, whole line by whole line, with nothing in it that a terminal would obey."""
 
     def __init__(self, child: Child) -> None:
-        self._file: BinaryIO = child.log.open("rb")
-        self._file.seek(child.begin)
-        self._rest = b""
+        self._log, self._read, self._rest = child.log, child.begin, b""
 
     def fresh(self) -> Iterator[str]:
-        *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
+        with self._log.open("rb") as file:
+            file.seek(self._read)
+            *lines, self._rest = (self._rest + file.read()).split(b"\n")
+            self._read = file.tell()
         for line in lines:
             shown = plain(line.decode(errors="replace"))[:LONGEST_SHOWN]
             yield "".join(letter if letter.isprintable() else "?" for letter in shown)

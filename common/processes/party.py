@@ -52,19 +52,26 @@ class Party:
         return self._spawn(program, [str(command), *arguments], self._environment())
 
     def spawn_module(
-        self, module: str, arguments: Sequence[str], *, further: Mapping[str, str] | None = None
+        self,
+        module: str,
+        arguments: Sequence[str],
+        *,
+        further: Mapping[str, str] | None = None,
+        outwards: bool = False,
     ) -> Child:
         """Start a program of our own, a module or a package with a `__main__`.
-
-        It calls nobody outside of this machine, so it is told of no proxy, which may have a password.
 
         Args:
             module: its name, which is also that of its log.
             arguments: of its command line.
             further: variables in its environment, beside those of `environment`.
+            outwards: whether it calls somebody outside of this machine; no other is told of a proxy, which
+                may have a password.
         """
         ours = {
-            name: value for name, value in self._environment().items() if not name.lower().endswith("_proxy")
+            name: value
+            for name, value in self._environment().items()
+            if outwards or not name.lower().endswith("_proxy")
         }
         return self._spawn(
             module, [sys.executable, "-P", "-m", module, *arguments], {**ours, **(further or {})}

@@ -7,6 +7,7 @@ import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from consortium_samples import found
@@ -62,6 +63,24 @@ def test_the_ledger_of_the_home_is_the_one_that_is_charged_unless_another_is_nam
     words = ["start", "--home", str(home), "--store", str(tmp_path), *options]
     assert CliRunner().invoke(cli, words).exit_code == 0
     assert started[0].node["ledger"] == str(elsewhere if named else home / "ledger")
+
+
+def test_of_a_site_s_processes_the_one_that_calls_the_hub_knows_the_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, seen = found(tmp_path, sites=["north"]).homes["north"], {}
+
+    def look(name: str, command: object, *, environment: dict[str, str], log: Path) -> MagicMock:
+        seen[log.stem] = environment.get("HTTPS_PROXY")
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return MagicMock(running=False, log=Path(os.devnull), begin=0)
+
+    monkeypatch.setenv("HTTPS_PROXY", "http://north:word@proxy:3128")
+    monkeypatch.setattr("common.processes.party.Child", look)
+    with pytest.raises(KeyboardInterrupt):
+        SiteWork(home, {}, None, 1).keep_running(print)
+    assert seen == {"client.gate": None, "client.supernode": "http://north:word@proxy:3128"}
 
 
 def under_a_password(key: Path) -> None:

@@ -361,7 +361,9 @@ def test_only_programs_that_call_the_hub_know_the_proxy_and_its_password(
     site = party.Party("north", folder=tmp_path, logs=tmp_path, threads=1)
     site.spawn_module("client.gate", [])
     site.spawn("flower-supernode", [])
-    assert seen == {"client.gate": set(), "flower-supernode": {"HTTPS_PROXY", "all_proxy"}}
+    site.spawn_module("client.supernode", [], outwards=True)
+    known = {"HTTPS_PROXY", "all_proxy"}
+    assert seen == {"client.gate": set(), "flower-supernode": known, "client.supernode": known}
 
 
 def test_the_assembled_app_holds_what_fab_include_names_and_nothing_else(tmp_path: Path) -> None:
