@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import ssl
 import stat
 import threading
@@ -13,7 +14,9 @@ from socket import socket as Socket
 import pytest
 from saying import Say
 
-from client.home import Home
+from client.home import LEDGER, Home
+from client.ingest.pseudonyms import KEY_FILE, open_pseudonyms
+from client.ledger import Ledger
 from common.approval import Statement
 from common.bundle import BundleManifest
 from common.errors import ConfigurationError, IntegrityError, PolicyError
@@ -344,6 +347,40 @@ def test_a_hub_whose_certificate_was_renewed_is_trusted_by_a_site_that_did_nothi
     first = greet(hub, trust)
     assert say("fedvlp-server", "renew", "hub", "--home", "hub")[0] == 0
     assert greet(hub, trust) != first
+
+
+def test_a_hub_that_was_restored_from_its_backup_goes_on_and_no_hospital_notices(
+    say: Say, operator: str
+) -> None:
+    home = joined(say, "north", operator)
+    trust = ssl.create_default_context(cafile=str(home.folder / "authority.pem"))
+    assert say("fedvlp-server", "proxy", "--out", "door", "--home", "hub")[0] == 0
+    before = greet(HubHome(Path("hub")), trust)
+    shutil.copytree("hub", "backup", ignore=shutil.ignore_patterns("service"))
+    shutil.rmtree("hub")
+    shutil.copytree("backup", "hub")
+    assert say("fedvlp-server", "proxy", "--out", "door", "--home", "hub")[0] == 0
+    assert greet(HubHome(Path("hub")), trust) == before
+    assert say("fedvlp-server", "renew", "north", "--home", "hub")[0] == 0
+    assert say("fedvlp-site", "join", "north.kit.json", "--home", "north")[0] == 0
+    joined(say, "south", operator)
+
+
+def test_a_new_home_goes_on_with_the_ledger_and_the_pseudonyms_of_the_old(say: Say, operator: str) -> None:
+    """What a hospital is told to do whose keys were lost, or whose consortium was founded anew."""
+    old, new = joined(say, "north", operator).folder, Path("new")
+    Ledger.open_new(old / LEDGER, population="north", epsilon=8, delta=1e-6)
+    head, names = Ledger(old / LEDGER).read().head, open_pseudonyms(old, create=True)
+    assert say("fedvlp-server", "remove", "north", "--home", "hub")[0] == 0
+    new.mkdir(mode=0o700)
+    shutil.copytree(old / LEDGER, new / LEDGER)
+    shutil.copy2(old / KEY_FILE, new)
+    assert say("fedvlp-site", "init", "north", "--home", "new")[0] == 0
+    assert say("fedvlp-server", "admit", "north.request.json", "--home", "hub")[0] == 0
+    assert say("fedvlp-site", "join", "north.kit.json", "--operator", operator, "--home", "new")[0] == 0
+    assert Ledger(new / LEDGER).read().head == head
+    again = open_pseudonyms(new, create=False)
+    assert again.patient("P1", "hospital") == names.patient("P1", "hospital")
 
 
 def test_a_kit_that_the_first_version_made_is_read_and_trusted_by_this_one() -> None:
