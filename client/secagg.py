@@ -27,12 +27,11 @@ from common.files import whole_file, write_whole
 from common.messages import CONSENT, INPUT, SHARE, TRAIN, Answer, Step
 from common.secagg.abort import AbortError, Reason, refusal
 from common.secagg.encoding import Item
-from common.secagg.keys import SIGNATURE_BYTES, TAG_BYTES, Secret, derive, seal, unseal
+from common.secagg.keys import KEY_BYTES, SIGNATURE_BYTES, TAG_BYTES, Secret, derive, seal, unseal
 from common.secagg.messages import (
     SEALED_BYTES,
     adverts_from_bytes,
     sites_from_bytes,
-    sites_to_bytes,
     table_from_bytes,
     table_to_bytes,
 )
@@ -130,7 +129,8 @@ class SecureRounds:
             terms = stage.masked.cohort.terms
             with self._database() as database:
                 database.execute(
-                    "REPLACE INTO unmasked VALUES (?, ?)", (terms.model, sites_to_bytes(stage.survivors))
+                    "REPLACE INTO unmasked VALUES (?, ?)",
+                    (terms.model, b"".join(self.member.identities_of(stage.survivors))),
                 )
             self._forget()
             stage.wipe()
@@ -175,13 +175,16 @@ class SecureRounds:
             found = database.execute("SELECT attempt FROM consumed WHERE run = ?", (run,)).fetchone()
         return int(found[0]) if found else 0
 
-    def _unmasked(self, terms: Terms) -> tuple[int, ...] | None:
-        """The survivors of the sum that this site unmasked on the same model, if it did."""
+    def _unmasked(self, terms: Terms) -> list[bytes] | None:
+        """Identities of the survivors of the sum that this site unmasked on the same model, if it did."""
         with self._database() as database:
             found = database.execute(
                 "SELECT survivors FROM unmasked WHERE model = ?", (terms.model,)
             ).fetchone()
-        return sites_from_bytes(found[0]) if found else None
+        if found is None:
+            return None
+        listed = bytes(found[0])
+        return [listed[begin : begin + KEY_BYTES] for begin in range(0, len(listed), KEY_BYTES)]
 
     def _keep(self, stage: Stage) -> None:
         salt = os.urandom(SALT_BYTES)

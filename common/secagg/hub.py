@@ -12,14 +12,14 @@ the next stage, and refuses when fewer than the threshold are left.
 | `Unmasking`   | shares of the secrets | (nothing; the sum is out) | `Planes, Lanes` |
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations, islice
 
 import numpy as np
 
 from common.secagg.abort import AbortError, Reason, refusal
-from common.secagg.keys import Secret, public_key, verify
+from common.secagg.keys import Secret, public_key, require_usable, verify
 from common.secagg.masks import MaskKeys, mask_numbers, mask_planes
 from common.secagg.messages import SEALED_BYTES, Advert, Shares, Table
 from common.secagg.shamir import join
@@ -53,7 +53,17 @@ class Advertising:
         if advert.site != site or site in self.adverts:
             raise refusal(Reason.STRANGER, "the advert is another site's, or its second")
         check_advert(self.identities, self.terms, advert)
+        self._require_keys_of_its_own(advert)
         self.adverts[site] = advert
+
+    def _require_keys_of_its_own(self, advert: Advert) -> None:
+        """Refuse this advert alone, where every site would refuse the cohort that it is in."""
+        keys = {advert.sealing_key, advert.mask_key}
+        taken = {key for known in self.adverts.values() for key in (known.sealing_key, known.mask_key)}
+        if len(keys) < 2 or keys & taken:
+            raise refusal(Reason.KEY, "an advert has a key twice, or another advert's")
+        for key in keys:
+            require_usable(key)
 
     def close(self) -> "Sharing":
         """Fix the cohort."""
@@ -210,9 +220,9 @@ class Unmasking:
     def _secret(self, site: int, kind: str, fits: Callable[[bytes], bool]) -> bytes:
         """The secret of `site` that its advert promised, from the first shares that give it."""
         held = {holder + 1: getattr(shares, kind)[site] for holder, shares in sorted(self.shares.items())}
-        for chosen in islice(combinations(held.items(), self.summed.cohort.threshold), SUBSETS_TRIED):
+        for chosen in islice(_choices(list(held), self.summed.cohort.threshold), SUBSETS_TRIED):
             try:
-                secret = join(dict(chosen))
+                secret = join({place: held[place] for place in chosen})
             except AbortError:
                 continue
             if fits(secret):
@@ -220,6 +230,16 @@ class Unmasking:
         raise refusal(
             Reason.CORRUPT_SHARE, f"no {self.summed.cohort.threshold} shares of site {site} fit its advert"
         )
+
+
+def _choices(places: list[int], size: int) -> Iterator[tuple[int, ...]]:
+    """Choices of `size` places: first, beginning with each in turn, those that follow one another in a ring.
+
+    So a single corrupt share is soon left out, wherever it is.
+    """
+    ring = places + places
+    yield from (tuple(ring[start : start + size]) for start in range(len(places)))
+    yield from combinations(places, size)
 
 
 def _require_new(site: int, expected: tuple[int, ...], taken: Mapping[int, object] | set[int]) -> None:

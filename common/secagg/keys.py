@@ -18,6 +18,7 @@ SIGNATURE_BYTES = 64
 TAG_BYTES = 16
 
 _ONLY_NONCE = bytes(12)
+_ANY_SECRET = bytes(range(KEY_BYTES))
 
 
 class Secret:
@@ -58,6 +59,15 @@ def agree(secret: Secret, peer: bytes) -> bytes:
         )
     except ValueError:
         raise refusal(Reason.KEY, "a peer's key is no usable X25519 key") from None
+
+
+def require_usable(peer: bytes) -> None:
+    """Refuse a public key that agrees on nothing with anybody.
+
+    Raises:
+        AbortError: so it is.
+    """
+    agree(Secret(_ANY_SECRET), peer)
 
 
 def hkdf(material: bytes, *, salt: bytes, info: bytes) -> bytes:

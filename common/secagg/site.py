@@ -16,7 +16,7 @@ of a survivor the share of its self seed, of a dropped site the share of its mas
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +55,10 @@ class Member:
 
     def __post_init__(self) -> None:
         assert self.identities[self.place] == identity_of(self.signing_key)
+
+    def identities_of(self, sites: Sequence[int]) -> tuple[bytes, ...]:
+        """Who the sites in these places are."""
+        return tuple(self.identities[site] for site in sites)
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,7 @@ def consent(
     stage: Masked,
     survivors: tuple[int, ...],
     *,
-    unmasked_before: tuple[int, ...] | None = None,
+    unmasked_before: Collection[bytes] | None = None,
 ) -> tuple[Consented, bytes]:
     """Sign, once, who the survivors U3 are.
 
@@ -200,15 +204,16 @@ def consent(
         member: this site.
         stage: the site's.
         survivors: as the hub names them.
-        unmasked_before: the survivors of an earlier sum on the same model, if this site unmasked one. Sums
-            over different sites on one model would differ by single updates, so only the same may follow.
+        unmasked_before: identities of the survivors of an earlier sum on the same model, if this site
+            unmasked one. Sums over different sites on one model would differ by single updates, so only the
+            same may follow; places would not do, for another roster gives them to other sites.
     """
     if survivors != tuple(sorted(set(survivors))):
         raise refusal(Reason.MALFORMED, "survivors are out of order or named twice")
     if member.place not in survivors or not set(survivors) <= set(stage.senders):
         raise refusal(Reason.STRANGER, "the survivors are not a part of the senders with this site in it")
     stage.cohort.require_survivors(survivors)
-    if unmasked_before is not None and unmasked_before != survivors:
+    if unmasked_before is not None and set(unmasked_before) != set(member.identities_of(survivors)):
         raise refusal(Reason.SECOND_COHORT, "this model's updates were summed over other sites before")
     signature = sign(member.signing_key, consent_statement(stage.cohort, stage.senders, survivors))
     return Consented(stage, survivors), signature

@@ -8,7 +8,9 @@ from secagg_round import members, play, terms, update
 from common.secagg import hub, site
 from common.secagg.abort import AbortError, Reason
 from common.secagg.hub import Advertising, Consenting, Sharing, Summing, Unmasking
-from common.secagg.messages import Shares
+from common.secagg.keys import sign
+from common.secagg.messages import Advert, Shares
+from common.secagg.transcript import advert_statement
 from common.update import Planes
 
 FIVE = members(5)
@@ -179,6 +181,38 @@ def test_a_corrupt_share_costs_nothing_where_there_are_enough_others() -> None:
         patch.setattr("secagg_round.reveal", reveal)
         outcome = play(five, said)
     assert (outcome.total.integers() == outcome.exact(said)[0]).all()
+
+
+def test_a_corrupt_share_costs_nothing_wherever_it_is_among_many() -> None:
+    """Of twenty sites the first lies: hundreds of thousands of choices of fourteen have it in them."""
+    twenty, said = members(20), terms()
+    honest = site.reveal
+
+    def reveal(member: site.Member, stage: site.Consented, signatures: dict[int, bytes]) -> Shares:
+        shares = honest(member, stage, signatures)
+        return Shares(dict.fromkeys(shares.seeds, bytes(33)), shares.keys) if member.place == 0 else shares
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("secagg_round.reveal", reveal)
+        outcome = play(twenty, said)
+    assert (outcome.total.integers() == outcome.exact(said)[0]).all()
+
+
+@pytest.mark.parametrize("fault", ["small order", "its own key twice", "a key of another site"])
+def test_one_advert_that_no_site_would_take_is_refused_alone(stages: Stages, fault: str) -> None:
+    """Or one hospital could stop every round: the others would all refuse the cohort that it is in."""
+    fresh, honest = Advertising(terms(), FIVE[0].identities), stages.adverts[1]
+    fresh.take(0, stages.adverts[0])
+    mask_key = {"small order": bytes(32), "its own key twice": honest.sealing_key}.get(
+        fault, stages.adverts[0].mask_key
+    )
+    body = (1, honest.sealing_key, mask_key, honest.commitment)
+    signed = Advert(*body, sign(FIVE[1].signing_key, advert_statement(terms(), *body)))
+    with stops(Reason.KEY):
+        fresh.take(1, signed)
+    for place in (2, 3, 4):
+        fresh.take(place, stages.adverts[place])
+    assert fresh.close().cohort.sites == (0, 2, 3, 4)
 
 
 def test_shares_of_other_sites_than_asked_are_refused(stages: Stages) -> None:

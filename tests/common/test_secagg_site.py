@@ -287,9 +287,12 @@ def test_survivors_are_enough_of_the_senders_with_this_site_in_order() -> None:
 def test_a_second_sum_on_one_model_must_be_over_the_same_sites() -> None:
     opened = Round.opened()
     stage, member = opened.masked()[0], opened.members[0]
-    consent(member, stage, (0, 1, 2, 3), unmasked_before=(0, 1, 2, 3))
-    with stops(Reason.SECOND_COHORT):
-        consent(member, stage, (0, 1, 2, 3), unmasked_before=(0, 1, 2, 3, 4))
+    before = member.identities_of((0, 1, 2, 3))
+    consent(member, stage, (0, 1, 2, 3), unmasked_before=before)
+    stranger = identity_of(Secret(b"s" * 32))
+    for others in (member.identities_of((0, 1, 2, 3, 4)), before[:3], (*before[:3], stranger)):
+        with stops(Reason.SECOND_COHORT):
+            consent(member, stage, (0, 1, 2, 3), unmasked_before=others)
 
 
 def test_a_site_reveals_nothing_before_enough_others_signed_what_it_signed() -> None:
