@@ -17,7 +17,7 @@ STOP_SECONDS = 6.0
 
 POLL_SECONDS = 0.05
 
-_FAREWELL = re.compile(r"(\S+Z )?INFO\b|For more information")
+_FAREWELL = re.compile(r"(\S+Z )?INFO\b|WARNING\s*:\s+EXPERIMENTAL|For more information")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 

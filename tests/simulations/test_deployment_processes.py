@@ -302,7 +302,8 @@ def test_a_child_that_will_not_end_is_ended_with_what_it_started(tmp_path: Path)
 
 
 def test_a_child_that_ends_is_named_with_its_last_words(tmp_path: Path) -> None:
-    script = r"printf 'starting\n\033[91mport in use\033[0m\n\nINFO:     Finished\n'; exit 3"
+    script = r"printf 'starting\n\033[91mport in use\033[0m\n\n"
+    script += r"WARNING :   EXPERIMENTAL: it may change\nINFO:     Finished\n'; exit 3"
     child = Child("hub", ["/bin/sh", "-c", script], environment=os.environ, log=tmp_path / "log")
     assert wait_for(lambda: not child.running, seconds=10)
     with pytest.raises(PeerError, match=r"^hub ended with exit code 3, saying: port in use; see "):
