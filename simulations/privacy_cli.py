@@ -121,18 +121,20 @@ def study_command(
     Writes privacy.md, privacy.csv and privacy.svg to --out; goes on where it was stopped.
     """
     from simulations.ablation.plan import read_plan_of
-    from simulations.privacy_study.pages import judge_study, write_pages
+    from simulations.privacy_study.pages import write_pages
     from simulations.privacy_study.plan import StudyPlan
-    from simulations.privacy_study.running import run_study
+    from simulations.privacy_study.running import count_patients, run_study
+    from simulations.privacy_study.verdict import judge_study
 
     read, specs = read_plan_of(StudyPlan, plan)
+    sites = parse_sites(site)
     answers = run_study(
         read,
         specs,
-        sites=parse_sites(site),
+        sites=sites,
         bank=bank,
         out=out,
         on_done=lambda name: print(f"study: {name}", file=sys.stderr, flush=True),
     )
-    write_pages(out, read, judge_study(read, answers))
+    write_pages(out, read, judge_study(read, answers), count_patients(sites))
     print((out / "privacy.md").read_text())

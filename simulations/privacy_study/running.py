@@ -1,14 +1,19 @@
 """Every arm at every epsilon with every seed.
 
 OUT/seed-N/project/                    tokenizer and spec
-OUT/seed-N/start.parquet               how the public start answers
+OUT/seed-N/start.pt                    the public start
+OUT/seed-N/start.parquet               how it answers
 OUT/seed-N/ARM/epsilon-E.parquet       how the arm's model does
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from common.evaluation.zero_shot import ZeroShotTask
+from common.files import whole_path
 from common.project import MANIFEST, create_project, open_project
 from common.spec.run import Spec
 from common.store import Store
@@ -50,11 +55,10 @@ def run_study(
         folder = out / f"seed-{seed}"
         cohort = _open(folder / "project", seeded[plan.reference], sites, bank)
         evaluator = Evaluator(cohort.project, dict(sites))
-        start = None
+        start = _start(folder / "start.pt", cohort, plan, seeded[plan.reference])
         for name, epsilon in (START, *plan.cells()):
             path = folder / (f"{name}/epsilon-{epsilon:g}.parquet" if name else "start.parquet")
             if not path.exists():
-                start = start or learn_from_bank(cohort, plan, seeded[plan.reference])
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if name:
                     model = train_arm(cohort, plan, plan.variants[name], seeded[name], start, epsilon)
@@ -65,6 +69,21 @@ def run_study(
             found.setdefault((name, epsilon), []).append(read_answers(path))
             on_done(f"seed {seed}, {name or 'public start'}, epsilon {epsilon:g}")
     return found
+
+
+def count_patients(sites: Mapping[str, Path]) -> int:
+    """Patients with training rows, at all of `sites` together."""
+    stores = [Store(path) for path in sites.values()]
+    return sum(len(set(store.column("patient")[store.rows("train")])) for store in stores)
+
+
+def _start(path: Path, cohort: Cohort, plan: StudyPlan, spec: Spec) -> dict[str, Tensor]:
+    """The public start, learned once: a study goes on from the weights that its other cells began with."""
+    if not path.exists():
+        with whole_path(path) as unfinished:
+            torch.save(learn_from_bank(cohort, plan, spec), unfinished)
+    start: dict[str, Tensor] = torch.load(path, weights_only=True)
+    return start
 
 
 def _open(folder: Path, spec: Spec, sites: Mapping[str, Path], bank: Path) -> Cohort:

@@ -86,7 +86,7 @@ def train_arm(
 
     Raises:
         ConfigurationError: an objective has no proof under the arm's mechanism, or no noise suffices.
-        InputRefusedError: there are fewer patients than a step shall sample.
+        InputRefusedError: there are fewer patients than a step shall look at.
     """
     model = build_model(spec, cohort.project.tokenizer.vocabulary_size)
     known = {name: tensor for name, tensor in start.items() if name in model.state_dict()}
@@ -98,13 +98,8 @@ def train_arm(
         train(model, batches, spec, first_step=0, steps=steps, total_steps=steps)
         return model
     everybody = cohort.population(spec, sites)
-    rate = (arm.patients_per_step or plan.patients_per_step) / len(everybody)
-    if rate > 1:
-        raise InputRefusedError(f"{len(everybody)} training patients are fewer than a step shall sample")
-    noise = NO_NOISE
-    if math.isfinite(epsilon):
-        numerator = int(rate / arm.cohort_times * RATE_DENOMINATOR)
-        noise = noise_for(epsilon=epsilon, delta=plan.delta, rate_numerator=numerator, steps=steps)
+    rate = plan.looked_at / len(everybody)
+    noise = _noise(plan, arm, epsilon=epsilon, steps=steps, patients=len(everybody))
     parts = [sites] if arm.noise == "together" else [[site] for site in sites]
     people = [everybody if part == sites else cohort.population(spec, part) for part in parts]
     terms = [_terms(arm, spec, len(each), rate=rate, noise=noise, delta=plan.delta) for each in people]
@@ -123,6 +118,27 @@ def train_arm(
             )
         _take_mean(model, own, [len(each) for each in people])
     return model
+
+
+def _noise(plan: StudyPlan, arm: Arm, *, epsilon: float, steps: int, patients: int) -> float:
+    """The multiplier that gives the mean over the units seen the noise of the mean over all that are sampled.
+
+    Units are patients, or groups; a group as large as a step is one unit however many are sampled.
+    """
+    rate = arm.sampling_rate or plan.sampling_rate
+    sampled = rate * patients
+    if plan.looked_at > sampled:
+        raise InputRefusedError(
+            f"looked_at = {plan.looked_at}, but of {patients} training patients a step samples {sampled:.0f}"
+        )
+    if math.isinf(epsilon):
+        return NO_NOISE
+    multiplier = noise_for(
+        epsilon=epsilon, delta=plan.delta, rate_numerator=int(rate * RATE_DENOMINATOR), steps=steps
+    )
+    seen = max(1.0, plan.looked_at / arm.group_size)
+    units = max(1.0, sampled * arm.cohort_times / arm.group_size)
+    return max(NO_NOISE, multiplier * seen / units)
 
 
 def _terms(arm: Arm, spec: Spec, patients: int, *, rate: float, noise: float, delta: float) -> Terms:

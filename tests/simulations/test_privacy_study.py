@@ -10,10 +10,15 @@ import tomli_w
 from tiny import SITES, settings, tiny_store
 
 from common.errors import ConfigurationError
+from common.privacy.calibration import noise_for
+from common.privacy.mechanism import Terms
+from common.spec.privacy import RATE_DENOMINATOR
 from simulations.ablation.plan import laid_over, read_plan_of
 from simulations.cli import main
 from simulations.demo import EXPERIMENTS
+from simulations.privacy_study.goal import patients_needed
 from simulations.privacy_study.plan import StudyPlan
+from simulations.privacy_study.running import count_patients
 
 MASKED = ["objectives.masked_image", "objectives.masked_language"]
 PLAN: dict[str, Any] = {
@@ -22,15 +27,26 @@ PLAN: dict[str, Any] = {
     "seeds": [3],
     "epsilons": [8.0, math.inf],
     "delta": 1e-2,
+    "tuned_on": "phantoms of seed 5",
+    "goal": {"epsilon": 8.0, "kept": 0.6, "cohorts": ["groups", "more-groups"]},
     "start_steps": 1,
     "start_learning_rate": 1e-3,
     "steps": 2,
     "local_steps": 1,
-    "patients_per_step": 4,
+    "sampling_rate": 1.0,
+    "looked_at": 4,
     "shared": {"data": {"anchor_pairs": 0}},
     "variants": {
         "plain": {"about": "no privacy", "without": MASKED},
         "groups": {"about": "G <&>", "mechanism": "G", "group_size": 2, "without": MASKED},
+        "more-groups": {
+            "about": "G of 100 times the patients",
+            "mechanism": "G",
+            "group_size": 2,
+            "epsilons": [8.0],
+            "cohort_times": 100,
+            "without": MASKED,
+        },
         "apart": {
             "about": "R, each hospital",
             "mechanism": "R",
@@ -75,6 +91,7 @@ def test_a_study_writes_table_and_figure_and_trains_nothing_twice(
         ("plain", "inf"),
         ("groups", "inf"),
         ("groups", "8"),
+        ("more-groups", "8"),
         ("apart", "1"),
     ]
     start, whole = rows[:2]
@@ -93,6 +110,9 @@ def test_a_study_writes_table_and_figure_and_trains_nothing_twice(
     [
         ({"reference": "groups"}, "reference = 'groups' has a mechanism"),
         ({"epsilons": [0.0]}, "epsilons"),
+        ({"goal": {"cohorts": ["plain"]}}, "goal.epsilon = 8 is no epsilon of 'plain'"),
+        ({"goal": {"cohorts": ["more-groups", "groups"]}}, "the smallest first"),
+        ({"goal": {"cohorts": ["nobody"]}}, "goal.cohorts names 'nobody'"),
         ({"variants": {"groups": {"mechanism": "S"}}}, "mechanism"),
     ],
 )
@@ -117,3 +137,51 @@ def test_the_plan_that_ships_can_be_read() -> None:
     plan, specs = read_plan_of(StudyPlan, EXPERIMENTS / "privacy.toml")
     assert specs.keys() == plan.variants.keys()
     assert len(plan.seeds) >= 3
+
+
+def test_the_number_of_patients_is_read_between_two_cohorts_of_the_logarithm() -> None:
+    assert patients_needed([100, 10_000], [0.2, 0.6], 0.4) == pytest.approx(1000)
+    assert patients_needed([100, 10_000], [0.7, 0.9], 0.6) == 100
+    assert patients_needed([100, 10_000], [-0.2, 0.5], 0.6) == math.inf
+
+
+def noise_of_groups(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[float]:
+    """Noise multipliers that the arms of groups train with: epsilon inf, 8, 8 of 100 times as many."""
+    asked: list[Terms] = []
+
+    def remember(model: object, population: object, terms: Terms, spec: object, **_: object) -> None:
+        asked.append(terms)
+
+    monkeypatch.setattr("simulations.privacy_study.training.train_privately", remember)
+    assert run(folder, write_plan(folder, **changes), folder / f"out-{len(changes)}", monkeypatch) == 0
+    return [terms.noise_multiplier for terms in asked if terms.mechanism == "G"]
+
+
+def test_the_noise_of_a_mean_is_that_of_all_who_are_sampled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_noise, own, of_a_hundred_times = noise_of_groups(tmp_path, monkeypatch)
+    patients = count_patients({name: tmp_path / name for name in SITES})
+    sampled = noise_for(epsilon=8.0, delta=1e-2, rate_numerator=RATE_DENOMINATOR, steps=2)
+    assert own == pytest.approx(sampled * 4 / patients)
+    assert no_noise < of_a_hundred_times == pytest.approx(own / 100)
+    _, of_twice_as_many_seen, _ = noise_of_groups(tmp_path, monkeypatch, looked_at=8)
+    assert of_twice_as_many_seen == pytest.approx(2 * own)
+
+
+def test_a_step_cannot_look_at_more_than_it_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, write_plan(tmp_path, sampling_rate=0.01), tmp_path / "out", monkeypatch) == 3
+    assert "looked_at = 4" in capsys.readouterr().err
+
+
+def test_the_page_says_what_was_tuned_where_and_how_many_patients_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(tmp_path, write_plan(tmp_path), tmp_path / "out", monkeypatch) == 0
+    page = (tmp_path / "out" / "privacy.md").read_text()
+    patients = count_patients({name: tmp_path / name for name in SITES})
+    assert "chosen on phantoms of seed 5" in page
+    assert f"of {patients:,}, " in page
+    assert f"of {100 * patients:,};" in page

@@ -1,0 +1,73 @@
+"""Whether a study's goal is reached, and how many patients it would take: read off cohorts of many sizes."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from simulations.privacy_study.plan import StudyPlan
+from simulations.privacy_study.verdict import Cell
+
+
+def cohort_cells(plan: StudyPlan, cells: Sequence[Cell]) -> list[Cell]:
+    """The cells at the goal's epsilon of the arms that differ in their cohort, the smallest first."""
+    found = {(cell.arm, cell.epsilon): cell for cell in cells}
+    return [found[name, plan.goal.epsilon] for name in plan.goal.cohorts]
+
+
+def patients_needed(patients: Sequence[int], kept: Sequence[float], goal: float) -> float:
+    """At how many patients the share that is kept passes `goal`: straight lines over the logarithm.
+
+    Args:
+        patients: of each cohort, rising.
+        kept: of each cohort.
+        goal: a share.
+
+    Returns:
+        The first size at which it does; inf where none of the cohorts is large enough.
+    """
+    if kept[0] >= goal:
+        return float(patients[0])
+    for place in range(1, len(kept)):
+        before, after = kept[place - 1], kept[place]
+        if after >= goal:
+            part = (goal - before) / (after - before)
+            low, high = np.log(patients[place - 1]), np.log(patients[place])
+            return float(np.exp(low + part * (high - low)))
+    return math.inf
+
+
+def words_of_goal(plan: StudyPlan, cells: Sequence[Cell], patients: int) -> str:
+    """The goal, which arms reach it, and the number of patients that it takes.
+
+    Args:
+        plan: of the study.
+        cells: all of them.
+        patients: training patients of all hospitals together.
+    """
+    goal = plan.goal
+    asked = [
+        cell
+        for cell in cells
+        if cell.arm and plan.variants[cell.arm].mechanism and cell.epsilon == goal.epsilon
+    ]
+    own = [cell for cell in asked if plan.variants[cell.arm].cohort_times == 1]
+    best = max(own, key=lambda cell: cell.kept.value)
+    said = (
+        f"Goal: at epsilon {goal.epsilon:g}, keep {goal.kept:.0%} of the gain. With the {patients:,} "
+        f"patients that are there, `{best.arm}` keeps most, {best.kept.value:.0%} ({best.kept.low:.0%} "
+        f"to {best.kept.high:.0%}): {'reached' if best.kept.value >= goal.kept else 'not reached'}."
+    )
+    sizes = [patients * plan.variants[name].cohort_times for name in goal.cohorts]
+    curve = cohort_cells(plan, cells)
+    points = ", ".join(f"{cell.kept.value:.0%} of {size:,}" for size, cell in zip(sizes, curve, strict=True))
+    needed = patients_needed(sizes, [cell.kept.value for cell in curve], goal.kept)
+    if math.isinf(needed):
+        ends = f"more than {sizes[-1]:,} patients would be needed, if any number were enough"
+    elif needed == sizes[0]:
+        ends = f"{sizes[0]:,} patients are enough"
+    else:
+        ends = f"about {float(f'{needed:.2g}'):,.0f} patients of all hospitals together would be needed"
+    return (
+        f"{said} `{goal.cohorts[0]}` with the noise of larger cohorts keeps, by patients: {points}; {ends}."
+    )
