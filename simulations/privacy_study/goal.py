@@ -3,8 +3,6 @@
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from simulations.privacy_study.plan import StudyPlan
 from simulations.privacy_study.verdict import Cell
 
@@ -16,7 +14,7 @@ def cohort_cells(plan: StudyPlan, cells: Sequence[Cell]) -> list[Cell]:
 
 
 def patients_needed(patients: Sequence[int], kept: Sequence[float], goal: float) -> float:
-    """At how many patients the share that is kept passes `goal`: straight lines over the logarithm.
+    """From how many patients on the share that is kept stays above `goal`: straight lines over the logarithm.
 
     Args:
         patients: of each cohort, rising.
@@ -24,17 +22,17 @@ def patients_needed(patients: Sequence[int], kept: Sequence[float], goal: float)
         goal: a share.
 
     Returns:
-        The first size at which it does; inf where none of the cohorts is large enough.
+        The size from which on it does; inf where the largest cohort is too small.
     """
-    if kept[0] >= goal:
+    short = [place for place, share in enumerate(kept) if not share >= goal]
+    if not short:
         return float(patients[0])
-    for place in range(1, len(kept)):
-        before, after = kept[place - 1], kept[place]
-        if after >= goal:
-            part = (goal - before) / (after - before)
-            low, high = np.log(patients[place - 1]), np.log(patients[place])
-            return float(np.exp(low + part * (high - low)))
-    return math.inf
+    last = short[-1]
+    if last == len(kept) - 1:
+        return math.inf
+    part = (goal - kept[last]) / (kept[last + 1] - kept[last])
+    low, high = math.log(patients[last]), math.log(patients[last + 1])
+    return math.exp(low + part * (high - low))
 
 
 def words_of_goal(plan: StudyPlan, cells: Sequence[Cell], patients: int) -> str:
@@ -46,6 +44,12 @@ def words_of_goal(plan: StudyPlan, cells: Sequence[Cell], patients: int) -> str:
         patients: training patients of all hospitals together.
     """
     goal = plan.goal
+    whole = next(cell.gain for cell in cells if cell.arm == plan.reference)
+    if not whole.low > 0:
+        return (
+            f"Training without privacy shows no gain over the public start ({whole}), so there is nothing of "
+            "which a share could be kept, and no number of patients to give."
+        )
     asked = [
         cell
         for cell in cells

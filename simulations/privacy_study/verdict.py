@@ -20,8 +20,10 @@ class Cell:
     arm: str
     epsilon: float
     mean_auroc: Estimate
+    gain: Estimate
+    """AUROC above that of the public start."""
     kept: Estimate
-    """Gain over the public start as a share of what training without privacy gains."""
+    """The gain as a share of what training without privacy gains."""
 
 
 def judge_study(plan: StudyPlan, answers: Answers) -> list[Cell]:
@@ -35,6 +37,7 @@ def judge_study(plan: StudyPlan, answers: Answers) -> list[Cell]:
         Cell(
             *key,
             estimate_from(values[key], draws[key]),
+            estimate_from(values[key] - values[START], draws[key] - draws[START]),
             estimate_from(
                 float(_share(np.array([values[key] - values[START]]), np.array([gain]))[0]),
                 _share(draws[key] - draws[START], gains),

@@ -10,6 +10,7 @@ import tomli_w
 from tiny import SITES, settings, tiny_store
 
 from common.errors import ConfigurationError
+from common.evaluation.metrics import Estimate
 from common.privacy.calibration import noise_for
 from common.privacy.mechanism import Terms
 from common.spec.privacy import RATE_DENOMINATOR
@@ -17,8 +18,10 @@ from simulations.ablation.plan import laid_over, read_plan_of
 from simulations.cli import main
 from simulations.demo import EXPERIMENTS
 from simulations.privacy_study.goal import patients_needed
+from simulations.privacy_study.pages import markdown
 from simulations.privacy_study.plan import StudyPlan
 from simulations.privacy_study.running import count_patients
+from simulations.privacy_study.verdict import Cell
 
 MASKED = ["objectives.masked_image", "objectives.masked_language"]
 PLAN: dict[str, Any] = {
@@ -143,6 +146,7 @@ def test_the_number_of_patients_is_read_between_two_cohorts_of_the_logarithm() -
     assert patients_needed([100, 10_000], [0.2, 0.6], 0.4) == pytest.approx(1000)
     assert patients_needed([100, 10_000], [0.7, 0.9], 0.6) == 100
     assert patients_needed([100, 10_000], [-0.2, 0.5], 0.6) == math.inf
+    assert patients_needed([1, 100, 10_000], [0.7, 0.2, 0.6], 0.4) == pytest.approx(1000)
 
 
 def noise_of_groups(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[float]:
@@ -176,12 +180,29 @@ def test_a_step_cannot_look_at_more_than_it_samples(
     assert "looked_at = 4" in capsys.readouterr().err
 
 
-def test_the_page_says_what_was_tuned_where_and_how_many_patients_it_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert run(tmp_path, write_plan(tmp_path), tmp_path / "out", monkeypatch) == 0
-    page = (tmp_path / "out" / "privacy.md").read_text()
-    patients = count_patients({name: tmp_path / name for name in SITES})
+def cells(
+    folder: Path, *kept: float, start: float = 0.6, lowest_gain: float = 0.1
+) -> tuple[StudyPlan, list[Cell]]:
+    """PLAN, where training without privacy gains 0.2 and the other cells keep `kept` of it, in order."""
+    plan, _ = read_plan_of(StudyPlan, write_plan(folder))
+
+    def cell(arm: str, epsilon: float, share: float) -> Cell:
+        gain = Estimate(0.2 * share, lowest_gain, 0.3)
+        return Cell(arm, epsilon, Estimate(start + gain.value, 0.5, 0.9), gain, Estimate(share, 0.0, 1.0))
+
+    keys = list(plan.cells())[1:]
+    private = [cell(*key, share) for key, share in zip(keys, kept, strict=True)]
+    return plan, [cell("", 0.0, 0.0), cell("plain", math.inf, 1.0), *private]
+
+
+def test_the_page_says_what_was_tuned_where_and_how_many_patients_it_takes(tmp_path: Path) -> None:
+    page = markdown(*cells(tmp_path, 0.9, 0.2, 1.0, 0.1), patients=1_000)
     assert "chosen on phantoms of seed 5" in page
-    assert f"of {patients:,}, " in page
-    assert f"of {100 * patients:,};" in page
+    assert "`groups` keeps most, 20% (0% to 100%): not reached" in page
+    assert "20% of 1,000, 100% of 100,000; about 10,000 patients" in page
+
+
+def test_where_nothing_is_gained_no_share_of_it_is_claimed(tmp_path: Path) -> None:
+    page = markdown(*cells(tmp_path, 0.9, 0.9, 1.0, 0.1, lowest_gain=-0.01), patients=1_000)
+    assert "no gain over the public start" in page
+    assert "reached" not in page
