@@ -4,6 +4,7 @@ All handlers that the app has are asked everything that a hub could have kept of
 every stage of theirs fails with the patients' numbers in the words of the failure.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -192,6 +193,11 @@ FAILURES: list[tuple[str, object, str]] = [
 """A stage, and what fails in it once it has done its work."""
 
 
+def without_digests(log: bytes) -> bytes:
+    """`log` without what is random in it, where five digits in a row turn up by chance."""
+    return re.sub(rb"[0-9a-f]{32,}", b"", log)
+
+
 @pytest.mark.parametrize(
     ("stage", "owner", "name"), FAILURES, ids=[f"{stage} {name}" for stage, _, name in FAILURES]
 )
@@ -234,6 +240,6 @@ def test_whatever_fails_takes_no_number_of_the_patients_out(
     assert "ValueError; hospital log, reference" in failures[0].error.reason
     for kind, reply in replies:
         require_nothing_leaks(kind, reply, secrets)
-    log = (place.home(TARGET).parent / AUDIT / LOG).read_bytes()
+    log = without_digests((place.home(TARGET).parent / AUDIT / LOG).read_bytes())
     assert all(piece not in log for piece in secrets.pieces())
     assert Audit(place.home(TARGET).parent / AUDIT).read().lines
