@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from common.evaluation.metrics import Estimate
 from simulations.privacy_study.plan import StudyPlan
 from simulations.privacy_study.verdict import Cell
 
@@ -36,7 +37,9 @@ def patients_needed(patients: Sequence[int], kept: Sequence[float], goal: float)
 
 
 def words_of_goal(plan: StudyPlan, cells: Sequence[Cell], patients: int) -> str:
-    """The goal, which arms reach it, and the number of patients that it takes.
+    """The goal, whether the smallest cohort's arm reaches it, and how many patients it takes.
+
+    One arm is judged, which the plan names before there are answers: the best of many is best by luck too.
 
     Args:
         plan: of the study.
@@ -50,28 +53,30 @@ def words_of_goal(plan: StudyPlan, cells: Sequence[Cell], patients: int) -> str:
             f"Training without privacy shows no gain over the public start ({whole}), so there is nothing of "
             "which a share could be kept, and no number of patients to give."
         )
-    asked = [
-        cell
-        for cell in cells
-        if cell.arm and plan.variants[cell.arm].mechanism and cell.epsilon == goal.epsilon
-    ]
-    own = [cell for cell in asked if plan.variants[cell.arm].cohort_times == 1]
-    best = max(own, key=lambda cell: cell.kept.value)
+    curve = cohort_cells(plan, cells)
+    own = curve[0]
+    share = f"{own.kept.value:.0%} ({own.kept.low:.0%} to {own.kept.high:.0%})"
     said = (
-        f"Goal: at epsilon {goal.epsilon:g}, keep {goal.kept:.0%} of the gain. With the {patients:,} "
-        f"patients that are there, `{best.arm}` keeps most, {best.kept.value:.0%} ({best.kept.low:.0%} "
-        f"to {best.kept.high:.0%}): {'reached' if best.kept.value >= goal.kept else 'not reached'}."
+        f"Goal: at epsilon {goal.epsilon:g}, keep {goal.kept:.0%} of the gain, which is {whole}. "
+        f"`{own.arm}` keeps {share} of it with the {patients:,} patients that are there: "
+        f"{_judged(own.kept, goal.kept)}."
     )
     sizes = [patients * plan.variants[name].cohort_times for name in goal.cohorts]
-    curve = cohort_cells(plan, cells)
     points = ", ".join(f"{cell.kept.value:.0%} of {size:,}" for size, cell in zip(sizes, curve, strict=True))
     needed = patients_needed(sizes, [cell.kept.value for cell in curve], goal.kept)
     if math.isinf(needed):
-        ends = f"more than {sizes[-1]:,} patients would be needed, if any number were enough"
+        ends = f"{sizes[-1]:,} are too few, if any number is enough"
     elif needed == sizes[0]:
-        ends = f"{sizes[0]:,} patients are enough"
+        ends = f"{sizes[0]:,} are enough"
     else:
         ends = f"about {float(f'{needed:.2g}'):,.0f} patients of all hospitals together would be needed"
     return (
-        f"{said} `{goal.cohorts[0]}` with the noise of larger cohorts keeps, by patients: {points}; {ends}."
+        f"{said} With the noise of larger cohorts it keeps, by patients: {points}; by these figures, {ends}."
     )
+
+
+def _judged(kept: Estimate, goal: float) -> str:
+    """What the interval allows to say."""
+    if kept.low >= goal:
+        return "reached"
+    return "not reached" if kept.high < goal else "not shown either way"

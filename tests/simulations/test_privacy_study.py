@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -198,8 +199,20 @@ def cells(
 def test_the_page_says_what_was_tuned_where_and_how_many_patients_it_takes(tmp_path: Path) -> None:
     page = markdown(*cells(tmp_path, 0.9, 0.2, 1.0, 0.1), patients=1_000)
     assert "chosen on phantoms of seed 5" in page
-    assert "`groups` keeps most, 20% (0% to 100%): not reached" in page
-    assert "20% of 1,000, 100% of 100,000; about 10,000 patients" in page
+    assert "`groups` keeps 20% (0% to 100%) of it with the 1,000 patients that are there" in page
+    assert "20% of 1,000, 100% of 100,000; by these figures, about 10,000 patients" in page
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [(0.61, 0.9, ": reached."), (0.1, 0.59, ": not reached."), (0.1, 0.9, ": not shown either way.")],
+)
+def test_a_goal_is_reached_only_if_its_whole_interval_is(
+    tmp_path: Path, low: float, high: float, said: str
+) -> None:
+    plan, found = cells(tmp_path, 0.9, 0.7, 0.8, 0.1)
+    found[3] = replace(found[3], kept=Estimate(0.7, low, high))
+    assert said in markdown(plan, found, patients=1_000)
 
 
 def test_where_nothing_is_gained_no_share_of_it_is_claimed(tmp_path: Path) -> None:
