@@ -7,7 +7,7 @@ Shapes: N coordinates of the model, K sums.
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from flwr.app import Message, RecordDict
@@ -16,7 +16,7 @@ from flwr.serverapp import Grid
 from common.errors import FederationError, IntegrityError, PeerError
 from common.messages import CONSENT, INPUT, REVEAL, SHARE, TRAIN, Instruction, Step
 from common.project import Project
-from common.secagg.abort import AbortError
+from common.secagg.abort import AbortError, Reason
 from common.secagg.hub import Advertising, Consenting, Sharing, Summing, Unmasking
 from common.secagg.messages import (
     SEALED_BYTES,
@@ -81,7 +81,7 @@ class SecureRound:
             why = "; ".join(f"{site.name}: {site.reason}" for site in self.dropped.values())
             raise PeerError(
                 f"round {self.instruction.round}: {error} ({why or 'nobody refused'}); "
-                "the model of the round before is kept, mend the sites and run again with --resume"
+                f"the model of the round before is kept, {_remedy(self.dropped.values())}"
             ) from None
         return SecureSum(
             total,
@@ -176,6 +176,16 @@ class SecureRound:
             self.summing_seconds += time.perf_counter() - started
 
         return judge
+
+
+def _remedy(dropped: Iterable[SiteRound]) -> str:
+    """What to do about a round that was stopped."""
+    if any(Reason.SECOND_COHORT in (site.reason or "") for site in dropped):
+        return (
+            "which these sites summed with other members before: bring those back and run again with "
+            "--resume, or let a new project start from the trained model (model.initial) or another seed"
+        )
+    return "mend the sites and run again with --resume"
 
 
 def _add(summing: Summing, site: int, step: Step) -> None:

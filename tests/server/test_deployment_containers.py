@@ -171,12 +171,16 @@ class Study:
     def bundles(self) -> Path:
         return self.folder / "bundles"
 
-    def approved(self, version: int, sites: tuple[str, ...]) -> None:
-        """A bundle of this version, on a roster of `sites`, which all of them sign and approve."""
+    def approved(self, version: int, sites: tuple[str, ...], *, initial: Path | None = None) -> None:
+        """A bundle of this version, on a roster of `sites`, which all of them sign and approve.
+
+        With other members than before it starts from the model so far: on one model nobody helps twice.
+        """
         homes = {site: self.chest.homes[site] for site in sites}
         roster = self._roster(version, homes)
         spec = tiny_spec(
             train__vocabulary_rows="frozen",
+            model__initial=None if initial is None else str(initial),
             federation__rounds=ROUNDS,
             federation__min_sites=3,
             federation__reply_timeout_seconds=PATIENCE_SECONDS,
@@ -284,7 +288,7 @@ def test_hospitals_behind_their_firewalls_train_together_through_one_port_and_co
     operator = chest.homes["east"].kit().operator
     assert say("fedvlp-site", "join", kit, "--operator", operator, "--home", home)[0] == 0
     chest.homes["coast"] = Home(home)
-    study.approved(2, LATER)
+    study.approved(2, LATER, initial=runs / "1" / "model")
     landscape.add_network("coast")
     study.start(landscape, "coast", 7)
     assert until(connected), landscape.said("coast")
