@@ -24,7 +24,7 @@ from common.files import write_whole
 from common.model.vlp import VLPModel, build_model
 from common.objectives.prototypes import Prototypes
 from common.objectives.targets import positives_of, target_of
-from common.project import MANIFEST, Project, create_project, open_project
+from common.project import Project
 from common.seeds import derive_seed
 from common.spec.run import Spec
 from common.store import Split, Store
@@ -39,6 +39,7 @@ from simulations.pooled_study.measures import (
 )
 from simulations.pooled_study.plan import PooledPlan
 from simulations.pooled_study.rows import chosen_rows
+from simulations.study_project import study_project
 
 Figures = dict[str, float]
 """Name of a figure -> its value; nan where a variant has none."""
@@ -101,10 +102,7 @@ def _open(
         raise InputRefusedError(f"class_sites names {missing[0]}, which is no --site")
     spec = specs[plan.reference].model_copy(update={"seed": seed})
     public = None if bank is None else Store(bank)
-    if (folder / MANIFEST).exists():
-        project = open_project(folder)
-    else:
-        project = create_project(folder, spec, sites=list(sites), bank=public)
+    project = study_project(folder, spec, sites=sites, bank=public)
     stores = {name: Store(path) for name, path in sorted(sites.items())}
     return _Cohort(plan, project, stores, public, Evaluator(project, dict(sites)))
 

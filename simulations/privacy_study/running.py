@@ -1,7 +1,7 @@
 """Every arm at every epsilon with every seed.
 
 OUT/seed-N/project/                    tokenizer and spec
-OUT/seed-N/start.pt                    the public start
+OUT/seed-N/start.safetensors           the public start
 OUT/seed-N/start.parquet               how it answers
 OUT/seed-N/ARM/epsilon-E.parquet       how the arm's model does
 """
@@ -9,18 +9,18 @@ OUT/seed-N/ARM/epsilon-E.parquet       how the arm's model does
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from common.evaluation.zero_shot import ZeroShotTask
 from common.files import whole_path
-from common.project import MANIFEST, create_project, open_project
 from common.spec.run import Spec
 from common.store import Store
 from server.evaluation import Evaluator
 from simulations.ablation.answers import read_answers, write_answers
 from simulations.privacy_study.plan import StudyPlan
 from simulations.privacy_study.training import Cohort, learn_from_bank, train_arm
+from simulations.study_project import study_project
 
 Answers = dict[tuple[str, float], list[tuple[ZeroShotTask, ...]]]
 """(arm, epsilon) -> per seed the questions; arm "" is the public start."""
@@ -55,7 +55,7 @@ def run_study(
         folder = out / f"seed-{seed}"
         cohort = _open(folder / "project", seeded[plan.reference], sites, bank)
         evaluator = Evaluator(cohort.project, dict(sites))
-        start = _start(folder / "start.pt", cohort, plan, seeded[plan.reference])
+        start = _start(folder / "start.safetensors", cohort, plan, seeded[plan.reference])
         for name, epsilon in (START, *plan.cells()):
             path = folder / (f"{name}/epsilon-{epsilon:g}.parquet" if name else "start.parquet")
             if not path.exists():
@@ -81,15 +81,12 @@ def _start(path: Path, cohort: Cohort, plan: StudyPlan, spec: Spec) -> dict[str,
     """The public start, learned once: a study goes on from the weights that its other cells began with."""
     if not path.exists():
         with whole_path(path) as unfinished:
-            torch.save(learn_from_bank(cohort, plan, spec), unfinished)
-    start: dict[str, Tensor] = torch.load(path, weights_only=True)
-    return start
+            start = learn_from_bank(cohort, plan, spec)
+            save_file({name: tensor.contiguous().clone() for name, tensor in start.items()}, unfinished)
+    return load_file(path)
 
 
 def _open(folder: Path, spec: Spec, sites: Mapping[str, Path], bank: Path) -> Cohort:
     public = Store(bank)
-    if (folder / MANIFEST).exists():
-        project = open_project(folder)
-    else:
-        project = create_project(folder, spec, sites=list(sites), bank=public)
+    project = study_project(folder, spec, sites=sites, bank=public)
     return Cohort(project, {name: Store(path) for name, path in sites.items()}, public)
