@@ -105,9 +105,12 @@ def _data(project: Project) -> str:
 
 
 def _duration(manifest: BundleManifest, project: Project) -> str:
-    train, data = project.spec.train, project.spec.data
+    spec, privacy = project.spec, project.spec.privacy
+    seen = f"with {spec.data.batch_size} rows each"
+    if isinstance(privacy, PatientPrivacySpec):
+        seen = f"in which every patient takes part with a chance of {privacy.sampling_rate:.3g}"
     return (
-        f"{manifest.rounds} rounds of {train.local_steps} steps with {data.batch_size} rows each, until "
+        f"{manifest.rounds} rounds of {spec.train.local_steps} steps {seen}, until "
         f"{manifest.expires:%Y-%m-%d %H:%M} UTC at the latest"
     )
 

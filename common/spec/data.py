@@ -14,7 +14,8 @@ class DataSpec(Section):
     """What a batch is made of."""
 
     batch_size: Annotated[int, Field(ge=2)]
-    """Pairs in a step, the anchors included."""
+    """Pairs in a step, the anchors included. How many patients a private step takes is said by
+    `privacy.sampling_rate` alone."""
     anchor_pairs: NonNegativeInt
     """Pairs of the public bank in every local batch; 0 trains without a bank."""
     images: ImagesSpec

@@ -21,13 +21,16 @@ from common.spec.secure_aggregation import SECURE_AGGREGATION_MODES, SecureAggre
 from common.spec.train import TrainSpec
 
 NOT_IN_PRIVATE_STEPS = (
+    "gradient_norm",
     "ema_decay",
     "chunk_rows",
     "accumulate_batches",
     "text_buckets",
     "patch_dropout",
+    "whole_images_share",
     "gradient_checkpointing",
     "compile",
+    "deterministic",
     "processes",
     "save_every_steps",
     "vocabulary_rows",
@@ -72,11 +75,14 @@ class Spec(Section):
     def _private_steps_know_every_key(self) -> Self:
         if self.privacy.mode == "none":
             return self
+        unfit = f"does not go with privacy.mode = '{self.privacy.mode}'"
         for key in NOT_IN_PRIVATE_STEPS:
             if getattr(self.train, key) != type(self.train).model_fields[key].default:
-                raise ValueError(
-                    f"train.{key} does not go with privacy.mode = '{self.privacy.mode}'; leave it out"
-                )
+                raise ValueError(f"train.{key} {unfit}; leave it out")
+        if self.train.device not in ("auto", "cpu"):
+            raise ValueError(
+                f"train.device = '{self.train.device}' {unfit}: its steps are taken on the CPU; leave it out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -22,6 +22,8 @@ class TrainSpec(Section):
     knowing the size of its gradients, and full steps then undo what the round before learned."""
     weight_decay: NonNegativeFloat = 0.05
     gradient_norm: PositiveFloat = 1.0
+    """Length that the gradient of a step is cut to. Private steps cut that of every patient or group to 1
+    instead, and take no other number here."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the learning rate that is left one layer further from a tower's output; 1 for one rate."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -48,7 +50,7 @@ class TrainSpec(Section):
     """`auto`: bf16 where hardware multiplies it, fp32 elsewhere: emulated, it takes four times as long. Then
     a run repeats to the bit on machines of one kind only; name one of the others where all must agree."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """`auto`: a CUDA GPU where there is one, the CPU elsewhere."""
+    """`auto`: a CUDA GPU where there is one, the CPU elsewhere and for private steps."""
     deterministic: bool = True
     """On a GPU only algorithms that repeat to the bit."""
     threads: PositiveInt = 1

@@ -263,10 +263,27 @@ def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch
         end_of(batches, tiny_spec(train__compile=True))
 
 
-@pytest.mark.parametrize("key", ["chunk_rows", "accumulate_batches", "text_buckets", "processes"])
-def test_keys_that_private_steps_do_not_know_are_refused(key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("chunk_rows", 2),
+        ("accumulate_batches", 2),
+        ("text_buckets", 2),
+        ("processes", 2),
+        ("gradient_norm", 0.3),
+        ("whole_images_share", 0.2),
+        ("deterministic", False),
+    ],
+)
+def test_keys_that_private_steps_do_not_know_are_refused(key: str, value: object) -> None:
     with pytest.raises(ConfigurationError, match=rf"train\.{key} does not go with privacy\.mode = 'local'"):
-        private_spec(**{f"train__{key}": 2})
+        private_spec(**{f"train__{key}": value})
+
+
+def test_a_device_that_private_steps_do_not_use_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"train\.device = 'cuda' does not go .* on the CPU"):
+        private_spec(train__device="cuda")
+    assert private_spec(train__device="cpu").train.device == "cpu"
 
 
 def test_speed_keys_leave_weights_where_they_were(batches: Batches) -> None:

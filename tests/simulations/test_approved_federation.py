@@ -142,6 +142,8 @@ def test_approving_a_bundle_approves_its_roster_and_the_budget_that_it_names(
     for site in SITES:
         explained = explain(bundle, site=site, before=None)
         assert (explained.epsilon, explained.delta) == (30.0, 1e-2)
+        assert "in which every patient takes part with a chance of 0.5, until" in explained.duration
+        assert "rows" not in explained.duration
         said = " ".join([*explained.leaves, *explained.protection, *explained.warnings])
         assert "sums over at least 3 hospitals" in said
         assert "epsilon 30 at delta 0.01" in said

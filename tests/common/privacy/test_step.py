@@ -2,26 +2,30 @@
 
 import dataclasses
 from collections.abc import Iterable
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from privacy_samples import Seeded, private_spec, terms
+from privacy_samples import Seeded, joint_spec, private_spec, terms
 from scipy import stats
 from torch import Tensor, nn
 
 from common.errors import ConfigurationError, IntegrityError
 from common.model.vlp import build_model
 from common.privacy.entropy import Entropy
+from common.privacy.joint import joint_noise
 from common.privacy.lattice import GRID, UNITS_IN_INT32, LatticeSum
 from common.privacy.mechanism import Terms
 from common.privacy.step import Covered, UnitLoss, private_gradient, sum_units
-from common.privacy.training import take_private_step, train_privately, unit_losses
+from common.privacy.training import sum_jointly, take_private_step, train_privately, unit_losses
 from common.privacy.units import Population
 from common.project import Project, weights_of
-from common.training.optimizer import build_optimizer
+from common.spec.run import NOT_IN_JOINT_STEPS, NOT_IN_PRIVATE_STEPS
+from common.spec.train import TrainSpec
+from common.training.optimizer import build_optimizer, learning_rate_at
 from common.update import digest_weights
 
 TERMS = Terms(
@@ -180,6 +184,43 @@ def test_projections_alone_can_be_trained(private_project: Project, population: 
     train_privately(model, population, terms(spec), spec, first_step=0, steps=2, total_steps=2)
     moved = {name for name, now in weights_of(model).items() if not np.array_equal(now, before[name])}
     assert moved == {"image_projection.weight", "text_projection.weight"}
+
+
+class Read:
+    """The settings of `[train]`, which remembers which of them were read."""
+
+    def __init__(self, spec: TrainSpec) -> None:
+        self._spec, self.keys = spec, set[str]()
+
+    def __getattr__(self, key: str) -> object:
+        self.keys.add(key)
+        return getattr(self._spec, key)
+
+
+OBEYED_ELSEWHERE = {"local_steps", "device"}
+"""By whoever asks for the steps, and by the spec, which takes no device but the CPU."""
+
+
+def test_every_key_of_train_is_read_by_a_private_step_or_refused(
+    private_project: Project, population: Population
+) -> None:
+    spec, model = private_spec(), private_project.fresh_model()
+    read = Read(spec.train)
+    spied = spec.model_copy(update={"train": read})
+    train_privately(model, population, terms(spec), spied, first_step=1, steps=1, total_steps=2)
+    assert read.keys | OBEYED_ELSEWHERE == TrainSpec.model_fields.keys() - set(NOT_IN_PRIVATE_STEPS)
+
+
+def test_every_key_of_train_is_read_by_a_joint_step_or_refused(
+    private_project: Project, population: Population
+) -> None:
+    spec, model = joint_spec(), private_project.fresh_model()
+    read = Read(spec.train)
+    train_spec = cast(TrainSpec, read)
+    sum_jointly(model, population, terms(spec), joint_noise(spec, 4), train_spec)
+    learning_rate_at(1, 2, train_spec)  # the pace at which the hub takes the sum
+    refused = {*NOT_IN_PRIVATE_STEPS, *NOT_IN_JOINT_STEPS["train"]}
+    assert read.keys | OBEYED_ELSEWHERE == TrainSpec.model_fields.keys() - refused
 
 
 def test_a_tensor_that_moves_outside_the_step_stops_everything(private_project: Project) -> None:
