@@ -6,6 +6,7 @@ from common.errors import FederationError
 from server.control import Control
 from server.home import HubHome
 from server.members import Members
+from server.patience import Patience
 
 log = logging.getLogger("fedvlp")
 
@@ -13,12 +14,12 @@ log = logging.getLogger("fedvlp")
 class Admission:
     """Keeps a SuperLink that began empty in step with the members of a home."""
 
-    def __init__(self, home: HubHome, control: Control) -> None:
+    def __init__(self, home: HubHome, control: Control, patience: Patience | None = None) -> None:
         self._members, self._control = Members(home), control
         self._admitted: dict[str, tuple[str, int]] = {}
         """Name -> node key, node id."""
-        self._refused: set[str] = set()
-        """What the SuperLink does not do for us; said once."""
+        self._patience = patience or Patience()
+        """With what the SuperLink does not do for us."""
 
     def refresh(self) -> None:
         """Shut out whom the home does not list any more, then let in whom it lists.
@@ -34,7 +35,7 @@ class Admission:
             if wanted.get(name) != key:
                 self._shut_out(name, node)
         for name, key in wanted.items():
-            if name not in self._admitted and key not in self._refused:
+            if name not in self._admitted and self._patience.may_try(key):
                 self._admit(name, key)
 
     def _shut_out(self, name: str, node: int) -> None:
@@ -52,9 +53,9 @@ class Admission:
         except FederationError as error:
             self._say(key, error)
         else:
+            self._patience.succeeded(key)
             log.warning("%s is let in", name)
 
     def _say(self, about: str, error: FederationError) -> None:
-        if about not in self._refused:
-            self._refused.add(about)
+        if self._patience.failed(about):
             log.warning("%s", error)

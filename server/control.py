@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 import httpx
-from flwr.common.serde import user_config_to_proto
+from flwr.common.serde import user_config_from_proto, user_config_to_proto
 from flwr.proto.control_pb2 import (
     ListNodesRequest,
     ListNodesResponse,
@@ -31,6 +31,7 @@ from flwr.proto.control_pb2 import (
     UnregisterNodeResponse,
 )
 from flwr.proto.fab_pb2 import Fab
+from flwr.proto.run_pb2 import Run
 
 from common.errors import PeerError
 from server.superlink import authorization
@@ -130,12 +131,24 @@ class Control:
 
     def status(self, run: int) -> RunStatus:
         """Ask where `run` stands."""
-        answer = self._call("list-runs", ListRunsRequest(run_id=run), ListRunsResponse)
-        if run not in answer.run_dict:
+        status = self.find(run)
+        if status is None:
             raise PeerError(f"the SuperLink does not know run {run} any more; see its log")
-        status = answer.run_dict[run].status
-        finished = status.status == "finished"
-        return RunStatus(finished, finished and status.sub_status == "completed", status.details)
+        return status
+
+    def find(self, run: int) -> RunStatus | None:
+        """Where `run` stands; None if the SuperLink does not know it."""
+        answer = self._call("list-runs", ListRunsRequest(run_id=run), ListRunsResponse)
+        return _status_of(answer.run_dict[run]) if run in answer.run_dict else None
+
+    def going_on(self, config: Mapping[str, Setting]) -> int | None:
+        """The number of the run with these settings that has not finished; None if there is none."""
+        answer = self._call("list-runs", ListRunsRequest(), ListRunsResponse)
+        for number, run in answer.run_dict.items():
+            same = dict(user_config_from_proto(run.override_config)) == dict(config)
+            if same and not _status_of(run).finished:
+                return int(number)
+        return None
 
     def output(self, run: int, *, after: float = 0.0) -> Iterator[tuple[str, float]]:
         """What the ServerApp of `run` prints, as it comes, until the run has ended.
@@ -185,6 +198,11 @@ class Control:
         answer = kind()
         answer.ParseFromString(response.content)
         return answer
+
+
+def _status_of(run: Run) -> RunStatus:
+    finished = run.status.status == "finished"
+    return RunStatus(finished, finished and run.status.sub_status == "completed", run.status.details)
 
 
 def _whole_frames(buffer: bytearray) -> Iterator[bytes]:

@@ -1,12 +1,14 @@
 """Runs that were started and have not ended: a hub that comes back takes them up from their last checkpoint.
 
+A SuperLink that does not answer, or does not take a run up, ends none of them: it is asked again later.
+
 HUB/service/runs/NAME.json   one run; NAME is a digest of its folder
 """
 
 import hashlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -14,10 +16,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from common.bundle_folder import FAB, open_bundle
-from common.errors import ConfigurationError, FederationError, PolicyError
+from common.errors import ConfigurationError, FederationError, PeerError, PolicyError
 from common.files import write_whole
 from server.control import Control, RunStatus
 from server.interior import Interior
+from server.patience import Patience
 from server.run import RunSettings, refuse_another_run
 
 log = logging.getLogger("fedvlp")
@@ -45,6 +48,7 @@ class UnfinishedRuns:
     """Of one hub."""
 
     interior: Interior
+    patience: Patience = field(default_factory=Patience)
 
     def start(self, bundle: Path, out: Path, *, resume: bool, control: Control) -> Unfinished:
         """Submit exactly the app of an approved bundle.
@@ -68,16 +72,23 @@ class UnfinishedRuns:
 
     def tend(self, control: Control) -> None:
         """Take up runs that a crash of hub or ServerApp cut short; forget those that have ended."""
-        session = self.interior.running().session
         for one in list(self.all()):
-            status = control.status(one.run) if one.session == session else None
-            if status is not None and not status.finished:
+            about = str(one.out)
+            if not self.patience.may_try(about):
                 continue
-            if status is None or _died(status):
-                self._take_up(one, control)
+            try:
+                self._tend(one, control)
+            except PeerError as error:
+                if self.patience.failed(about):
+                    log.warning(
+                        "the run in %s is kept and tried again until it goes on or `fedvlp-server stop` ends "
+                        "it: %s",
+                        one.out,
+                        error,
+                    )
             else:
-                self.forget(one)
-                log.warning("the run in %s has %s", one.out, "ended" if status.completed else "failed")
+                if self.patience.succeeded(about):
+                    log.warning("the SuperLink answers again for the run in %s", one.out)
 
     def forget(self, one: Unfinished) -> None:
         """It goes on no more."""
@@ -103,12 +114,24 @@ class UnfinishedRuns:
         """What the run says, in every attempt."""
         return self.interior.folder / "logs" / f"run-{_name(out)}.log"
 
+    def _tend(self, one: Unfinished, control: Control) -> None:
+        status = control.find(one.run) if one.session == self.interior.running().session else None
+        if status is not None and not status.finished:
+            return
+        if status is None or _died(status):
+            self._take_up(one, control)
+        else:
+            self.forget(one)
+            log.warning("the run in %s has %s", one.out, "ended" if status.completed else "failed")
+
     def _take_up(self, one: Unfinished, control: Control) -> None:
         settings = RunSettings(
             one.bundle, one.out, {}, True, "deployment", hub=self.interior.home.folder.resolve()
         )
         try:
             self._submit(settings, control)
+        except PeerError:
+            raise
         except FederationError as error:
             self.forget(one)
             log.warning("the run in %s cannot go on: %s", one.out, error)
@@ -118,12 +141,16 @@ class UnfinishedRuns:
     def _submit(self, settings: RunSettings, control: Control) -> Unfinished:
         operator = self.interior.home.consortium().operator
         opened = open_bundle(settings.project, operator=operator, now=datetime.now(UTC))
+        config = settings.to_config()
+        run = control.going_on(config)  # if a start was heard and its answer lost, two would write one folder
+        if run is None:
+            run = control.start((opened.project.folder / FAB).read_bytes(), config)
         one = Unfinished(
             format=1,
             bundle=settings.project,
             out=settings.out,
             session=self.interior.running().session,
-            run=control.start((opened.project.folder / FAB).read_bytes(), settings.to_config()),
+            run=run,
         )
         write_whole(self._path(settings.out), one.model_dump_json(indent=2).encode() + b"\n")
         return one

@@ -3,12 +3,17 @@
 import shutil
 import stat
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import httpx
 import pytest
 from consortium_samples import Consortium, found
+from flwr.common.serde import user_config_to_proto
+from flwr.proto.control_pb2 import ListRunsResponse
+from flwr.proto.run_pb2 import Run
+from flwr.proto.run_pb2 import RunStatus as ProtoStatus
 from hypothesis import given
 from hypothesis import strategies as st
 from saying import Say
@@ -20,6 +25,7 @@ from server.admission import Admission
 from server.control import Control, RunStatus
 from server.interior import Interior, RunningHub
 from server.members import Members
+from server.patience import LAST_SECONDS, Patience
 from server.superlink import OperatorOnly, Receive, Scope, Send, authorization
 from server.unfinished import Unfinished, UnfinishedRuns
 
@@ -131,6 +137,19 @@ def test_a_key_that_the_superlink_refuses_does_not_stop_the_hub(chest: Consortiu
     assert ledger.names == []
 
 
+def test_a_site_is_let_in_as_soon_as_the_superlink_answers_again(chest: Consortium) -> None:
+    ledger, clock = Ledger(), Clock()
+    admission = Admission(chest.hub, ledger, Patience(clock))  # type: ignore[arg-type]
+    ledger.broken = True
+    admission.refresh()
+    ledger.broken = False
+    admission.refresh()
+    assert ledger.names == []  # not asked again at once
+    clock.seconds += LAST_SECONDS
+    admission.refresh()
+    assert ledger.names == ["east", "north", "west"]
+
+
 def test_a_site_that_the_superlink_does_not_shut_out_at_once_is_shut_out_later(chest: Consortium) -> None:
     ledger = Ledger()
     admission = Admission(chest.hub, ledger)  # type: ignore[arg-type]
@@ -227,40 +246,149 @@ class Starts:
 
     def __init__(self) -> None:
         self.resumed: list[object] = []
+        self.away = False
+        self.loses_answers = False
+        self.known: dict[str, int] = {}
+        """Folder of a run -> its number."""
         self.state = RunStatus(finished=False, completed=False, details="")
 
     def start(self, fab: bytes, config: dict[str, object]) -> int:
         assert fab == b"fab"
+        self._answer()
         self.resumed.append(config["resume"])
+        self.known[str(config["out"])] = len(self.resumed)
+        if self.loses_answers:
+            raise PeerError("the SuperLink does not answer (start-run: ReadTimeout); see its log")
         return len(self.resumed)
 
-    def status(self, run: int) -> RunStatus:
+    def find(self, run: int) -> RunStatus | None:
+        self._answer()
         return self.state
+
+    def going_on(self, config: dict[str, object]) -> int | None:
+        self._answer()
+        return None if self.state.finished else self.known.get(str(config["out"]))
+
+    def _answer(self) -> None:
+        if self.away:
+            raise PeerError("the SuperLink does not answer (list-runs: ConnectError); see its log")
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@dataclass
+class Hub:
+    """A hub's runs, its SuperLink and its clock; every session of the SuperLink begins empty."""
+
+    runs: UnfinishedRuns
+    link: Starts
+    clock: Clock
+
+    def begin(self, session: str) -> None:
+        self.runs.interior.announce(RunningHub(format=1, address="127.0.0.1:1", session=session))
+        self.link.known.clear()
+
+    def tend(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.runs.tend(cast(Control, self.link))
+
+    def start(self, bundle: Path, out: Path) -> None:
+        self.runs.start(bundle, out, resume=False, control=cast(Control, self.link))
+
+
+@pytest.fixture
+def hub(chest: Consortium) -> Hub:
+    clock = Clock()
+    hub = Hub(UnfinishedRuns(Interior(chest.hub), Patience(clock)), Starts(), clock)
+    hub.begin("first")
+    return hub
 
 
 def test_a_run_outlives_its_hub_and_its_app_and_ends_once(
-    chest: Consortium, project: Project, tmp_path: Path
+    chest: Consortium, project: Project, tmp_path: Path, hub: Hub
 ) -> None:
-    interior, hub = Interior(chest.hub), Starts()
-    runs, control = UnfinishedRuns(interior), cast(Control, hub)
-
-    def begin(session: str) -> None:
-        interior.announce(RunningHub(format=1, address="127.0.0.1:1", session=session))
-
-    begin("first")
-    bundle = chest.bundle(project).project.folder
-    runs.start(bundle, tmp_path / "out", resume=False, control=control)
+    bundle, link = chest.bundle(project).project.folder, hub.link
+    hub.start(bundle, tmp_path / "out")
     with pytest.raises(PolicyError, match="has not ended"):
-        runs.start(bundle, tmp_path / "other", resume=False, control=control)
-    runs.tend(control)
-    assert hub.resumed == [False]
-    begin("second")  # the hub was killed and came back: it begins empty
-    runs.tend(control)
-    runs.tend(control)
-    assert hub.resumed == [False, True]
-    hub.state = RunStatus(True, False, "No heartbeat received from the task")  # the app was killed
-    runs.tend(control)
-    assert hub.resumed == [False, True, True]
-    hub.state = RunStatus(True, False, "store north: too small")  # it ended by itself
-    runs.tend(control)
-    assert (hub.resumed, list(runs.all())) == ([False, True, True], [])
+        hub.start(bundle, tmp_path / "other")
+    hub.tend()
+    assert link.resumed == [False]
+    hub.begin("second")  # the hub was killed and came back
+    hub.tend(times=2)
+    assert link.resumed == [False, True]
+    link.state = RunStatus(True, False, "No heartbeat received from the task")  # the app was killed
+    hub.tend()
+    assert link.resumed == [False, True, True]
+    link.state = RunStatus(True, False, "store north: too small")  # it ended by itself
+    hub.tend()
+    assert (link.resumed, list(hub.runs.all())) == ([False, True, True], [])
+
+
+def test_a_superlink_that_is_away_costs_no_run(
+    chest: Consortium, project: Project, tmp_path: Path, hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.start(chest.bundle(project).project.folder, tmp_path / "out")
+    hub.link.away = True
+    for session in ("first", "second"):  # it is asked how the run is, and then to take it up
+        hub.begin(session)
+        for _ in range(20):
+            hub.tend()
+            hub.clock.seconds += LAST_SECONDS
+    assert [one.out for one in hub.runs.all()] == [tmp_path / "out"]
+    assert [record.message.count("is kept and tried again") for record in caplog.records] == [1]
+    hub.link.away = False
+    hub.tend()
+    assert hub.link.resumed == [False, True]
+    assert "answers again" in caplog.records[-1].message
+
+
+def test_a_start_of_which_the_answer_was_lost_is_not_made_twice(
+    chest: Consortium, project: Project, tmp_path: Path, hub: Hub
+) -> None:
+    hub.start(chest.bundle(project).project.folder, tmp_path / "out")
+    hub.begin("second")
+    hub.link.loses_answers = True
+    hub.tend()
+    hub.link.loses_answers = False
+    hub.clock.seconds += LAST_SECONDS
+    hub.tend()
+    assert (hub.link.resumed, [one.run for one in hub.runs.all()]) == ([False, True], [2])
+
+
+def test_what_fails_again_and_again_is_tried_less_and_less(hub: Hub) -> None:
+    patience, tries = Patience(hub.clock), []
+    for _ in range(300):
+        if patience.may_try("this"):
+            patience.failed("this")
+            tries.append(hub.clock.seconds)
+        hub.clock.seconds += 1
+    assert tries == [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]
+    assert patience.may_try("that")
+
+
+def test_a_run_is_found_again_by_its_settings_as_long_as_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"out": "runs/a", "resume": True}
+    said = {
+        number: Run(
+            run_id=number, override_config=user_config_to_proto(own), status=ProtoStatus(status=state)
+        )
+        for number, own, state in (
+            (1, config, "finished"),
+            (2, config | {"out": "runs/b"}, "running"),
+            (3, config, "running"),
+        )
+    }
+    link = object.__new__(Control)  # one that is connected to nothing
+    monkeypatch.setattr(link, "_call", lambda *_: ListRunsResponse(run_dict=said), raising=False)
+    assert link.going_on(config) == 3
+    assert link.going_on(config | {"resume": False}) is None
+    assert (link.find(1), link.find(4)) == (RunStatus(True, False, ""), None)
+    with pytest.raises(PeerError, match="does not know run 4"):
+        link.status(4)
