@@ -9,6 +9,7 @@ The site obeys its own copy, read anew at every message: what is revoked or expi
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -70,18 +71,19 @@ class Approvals:
             PolicyError: it has expired, does not name this site, is older than the one approved before, or
                 its roster has run out or protects less.
         """
-        offered = self.open(folder, now=now)
-        self._require_for_here(offered.manifest)
-        place = self.folder_of(offered.digest)
-        with whole_folder(place) as copy:
-            shutil.copytree(folder, copy, symlinks=True, dirs_exist_ok=True)
-            # What was copied, not what may have been exchanged meanwhile.
-            if self.open(copy, now=now).digest != offered.digest:
-                raise IntegrityError(f"{folder} changed while it was read; nothing was approved")
-        bundle = self.open(place, now=now)
-        if bundle.manifest.roster is not None:
-            self.home.approve(bundle.project.roster, now=now)
-        return bundle, self._say(bundle.digest, "approve", now)
+        with self._alone():
+            offered = self.open(folder, now=now)
+            self._require_for_here(offered.manifest)
+            place = self.folder_of(offered.digest)
+            with whole_folder(place) as copy:
+                shutil.copytree(folder, copy, symlinks=True, dirs_exist_ok=True)
+                # What was copied, not what may have been exchanged meanwhile.
+                if self.open(copy, now=now).digest != offered.digest:
+                    raise IntegrityError(f"{folder} changed while it was read; nothing was approved")
+            bundle = self.open(place, now=now)
+            if bundle.manifest.roster is not None:
+                self.home.approve(bundle.project.roster, now=now)
+            return bundle, self._say(bundle.digest, "approve", now)
 
     def revoke(self, *, now: datetime) -> Statement:
         """Obey no bundle from now on.
@@ -89,11 +91,12 @@ class Approvals:
         Raises:
             PolicyError: none is in force.
         """
-        said = self.statements()
-        digest = said[-1].in_force if said else None
-        if digest is None:
-            raise PolicyError("no project is approved here; there is nothing to revoke")
-        return self._say(digest, "revoke", now)
+        with self._alone():
+            said = self.statements()
+            digest = said[-1].in_force if said else None
+            if digest is None:
+                raise PolicyError("no project is approved here; there is nothing to revoke")
+            return self._say(digest, "revoke", now)
 
     def open(self, folder: Path, *, now: datetime) -> Bundle:
         """The bundle in `folder`, held against this site's operator; see `open_bundle`."""
@@ -146,25 +149,17 @@ class Approvals:
         vocabulary and the weights go; whoever needs them has the operator's copy, by the same digest.
 
         Raises:
+            ConfigurationError: somebody is approving, revoking or pruning at this moment.
             IntegrityError: a statement was changed.
         """
-        said = self.statements()
-        latest: dict[str, str] = {}
-        for statement in said:
-            if statement.decision == "approve":
-                latest[read_manifest(self.folder_of(statement.bundle)).name] = statement.bundle
-        kept = {*latest.values(), said[-1].in_force if said else None}
-        freed = 0
-        for digest in {statement.bundle for statement in said} - kept:
-            folder = self.folder_of(digest)
-            records = [folder / name for name in RECORDS]
-            for path in sorted(folder.rglob("*"), reverse=True):
-                if path.is_dir():
-                    path.rmdir()
-                elif path not in records:
-                    freed += path.stat().st_size
-                    path.unlink()
-        return freed
+        with self._alone():
+            said = self.statements()
+            latest: dict[str, str] = {}
+            for statement in said:
+                if statement.decision == "approve":
+                    latest[read_manifest(self.folder_of(statement.bundle)).name] = statement.bundle
+            kept = {*latest.values(), said[-1].in_force if said else None}
+            return sum(self._thin_out(digest) for digest in {one.bundle for one in said} - kept)
 
     def folder_of(self, digest: str) -> Path:
         """Where the approved bundle of this digest lies."""
@@ -185,21 +180,38 @@ class Approvals:
                 f"{before.version}, which was approved here; ask the operator for the latest bundle"
             )
 
+    def _alone(self) -> AbstractContextManager[None]:
+        """From what is read of the statements to what is made of them: one person at a time, or one of two
+        statements would be lost, or a bundle thinned out that is being approved."""
+        self.home.kit()  # before the lock's file is made in a folder that is no home
+        refusal = f"process {{holder}} is approving, revoking or pruning in {self.home.folder}; try again"
+        return held_alone(self.home.folder / LOCK, refusal=refusal)
+
+    def _thin_out(self, digest: str) -> int:
+        """Bytes freed."""
+        freed, folder = 0, self.folder_of(digest)
+        records = [folder / name for name in RECORDS]
+        for path in sorted(folder.rglob("*"), reverse=True):
+            if path.is_dir():
+                path.rmdir()
+            elif path not in records:
+                freed += path.stat().st_size
+                path.unlink()
+        return freed
+
     def _say(self, bundle: str, decision: Literal["approve", "revoke"], now: datetime) -> Statement:
-        refusal = f"process {{holder}} is approving or revoking in {self.home.folder}; try again"
-        with held_alone(self.home.folder / LOCK, refusal=refusal):  # or one of two statements would be lost
-            said = self.statements()
-            statement = Statement(
-                format=1,
-                site=self.home.name,
-                bundle=bundle,
-                decision=decision,
-                sequence=len(said) + 1,
-                made=now,
-            ).signed_by(self.home.identity())
-            text = json.dumps([json.loads(one.to_bytes()) for one in (*said, statement)], indent=2)
-            write_whole(self.home.folder / APPROVALS, text.encode() + b"\n")
-            return statement
+        said = self.statements()
+        statement = Statement(
+            format=1,
+            site=self.home.name,
+            bundle=bundle,
+            decision=decision,
+            sequence=len(said) + 1,
+            made=now,
+        ).signed_by(self.home.identity())
+        text = json.dumps([json.loads(one.to_bytes()) for one in (*said, statement)], indent=2)
+        write_whole(self.home.folder / APPROVALS, text.encode() + b"\n")
+        return statement
 
     def _damaged(self, how: str) -> IntegrityError:
         return IntegrityError(

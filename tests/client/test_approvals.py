@@ -254,9 +254,25 @@ def test_of_two_statements_made_at_once_none_is_lost(chest: Consortium, approved
     approvals = chest.approvals("east")
     with held_alone(chest.homes["east"].folder / LOCK, refusal=""):
         for say_more in (approvals.revoke, lambda now: approvals.approve(approved.project.folder, now=now)):
-            with pytest.raises(ConfigurationError, match="is approving or revoking"):
+            with pytest.raises(ConfigurationError, match="is approving, revoking or pruning"):
                 say_more(now=chest.founded)
     assert [one.decision for one in approvals.statements()] == ["approve"]
+
+
+def test_a_bundle_is_not_thinned_out_while_somebody_approves(
+    say: Say, chest: Consortium, project: Project, tmp_path: Path
+) -> None:
+    approvals, home = chest.approvals("east"), chest.homes["east"].folder
+    replaced, _ = (
+        approvals.approve(chest.bundle(project, version=version).project.folder, now=chest.founded)[0]
+        for version in (1, 2)
+    )
+    with held_alone(home / LOCK, refusal=""):
+        code, said = say("fedvlp-site", "project", "prune", "--home", home)
+    assert (code, "approving, revoking or pruning" in said) == (2, True)
+    approvals.open(approvals.folder_of(replaced.digest), now=chest.founded)  # whole as before
+    assert say("fedvlp-site", "project", "prune", "--home", tmp_path / "nowhere")[0] == 2
+    assert not (tmp_path / "nowhere").exists()
 
 
 @pytest.mark.parametrize("damage", ["drop", "reorder", "edit", "half"])
