@@ -1,7 +1,8 @@
 """What a report says of the ontology's findings and devices: present, absent or uncertain.
 
 The longest term wins; a cue of negation or doubt reaches to the end of its clause, as in NegEx (Chapman et
-al. 2001, doi:10.1006/jbin.2001.1029). Rules need no model and no private text, so every hospital reads alike.
+al. 2001, doi:10.1006/jbin.2001.1029). A side is that of the words between two commas: in "left effusion,
+cardiomegaly" the heart has none. Rules need no model and no private text, so every hospital reads alike.
 """
 
 import re
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, NamedTuple
 
-from common.text.laterality import sides
+from common.text.laterality import NOWHERE, Sides, placed, sides
 from common.text.ontology import Kind, Ontology, load_ontology
 
 Polarity = Literal["present", "absent", "uncertain"]
@@ -61,6 +62,7 @@ NO_CUES = (
 """What reads like a negation and denies nothing."""
 
 _CLAUSE_END = re.compile(r"[.;:!?]|\b(?:but|however|although|though|except|apart from)\b|\band (?=there\b)")
+_AND = re.compile(r"(?<=\s)(?=and\s)")
 _WORD = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*")
 
 
@@ -82,9 +84,9 @@ class Statement(NamedTuple):
     denied: frozenset[int] = frozenset()
     """What is not there."""
     left: frozenset[int] = frozenset()
-    """What of `stated` and `denied` a sentence about the left speaks of."""
+    """What of `stated` and `denied` is said of the left."""
     right: frozenset[int] = frozenset()
-    """The same of the right; what a sentence about both sides speaks of is in both."""
+    """The same of the right; what is said of both sides is in both."""
 
     @property
     def mirrored(self) -> "Statement":
@@ -136,14 +138,37 @@ class EntityReader:
 
     def read(self, sentence: str) -> tuple[Mention, ...]:
         """Every entity that `sentence` names, once, in order: present if one mention is, else the first."""
-        found: dict[str, Polarity] = {}
+        return tuple(Mention(entity, polarity) for entity, (polarity, _) in self._said(sentence).items())
+
+    def _said(self, sentence: str) -> dict[str, tuple[Polarity, Sides]]:
+        """Entity -> what the sentence says of it, and where."""
+        found: dict[str, tuple[Polarity, Sides]] = {}
         for clause in _CLAUSE_END.split(sentence.casefold()):
-            words = _words(clause)
-            for entity, places in sorted(self._spans(words), key=lambda span: span[1]):
-                polarity = _polarity(words, places)
-                if polarity == "present" or entity not in found:
-                    found[entity] = polarity
-        return tuple(Mention(entity, polarity) for entity, polarity in found.items())
+            for entity, polarity, where in self._mentions(clause):
+                known, places = found.get(entity, (polarity, NOWHERE))
+                if polarity == known:
+                    found[entity] = polarity, (places[0] or where[0], places[1] or where[1])
+                elif polarity == "present":
+                    found[entity] = polarity, where
+        return found
+
+    def _mentions(self, clause: str) -> Iterator[tuple[str, Polarity, Sides]]:
+        """Every mention in a clause, in order, with the sides of the part that it stands in."""
+        parts = [part for segment in clause.split(",") for part in self._apart(segment)]
+        told = [_words(part) for part in parts]
+        words = [word for part in told for word in part]
+        part_of = [number for number, part in enumerate(told) for _ in part]
+        spans = sorted(self._spans(words), key=lambda span: span[1])
+        with_finding = {part_of[places[0]] for _, places in spans}
+        where = placed(parts, named=[number in with_finding for number in range(len(parts))])
+        for entity, places in spans:
+            yield entity, _polarity(words, places), where[part_of[places[0]]]
+
+    def _apart(self, segment: str) -> list[str]:
+        """In two at an "and" between findings of their own sides: "left effusion and right nodule"."""
+        pieces = _AND.split(segment)
+        apart = all(any(sides(piece)) and any(self._spans(_words(piece))) for piece in pieces)
+        return pieces if apart else [segment]
 
     def _spans(self, words: list[str]) -> Iterator[tuple[str, list[int]]]:
         """Each mention and where its words stand; a longer term takes its words first."""
@@ -164,22 +189,20 @@ class EntityReader:
         return self.statement(sentence).stated
 
     def statement(self, sentence: str) -> Statement:
-        """What `sentence` states, doubts and denies, and of which side it speaks."""
-        said = together(self._alone(mention) for mention in self.read(sentence))
-        named = said.stated | said.denied
-        left, right = sides(sentence)
-        return said._replace(left=named if left else SILENT.left, right=named if right else SILENT.right)
+        """What `sentence` states, doubts and denies, and on which side each of it."""
+        return together(self._alone(entity, *said) for entity, said in self._said(sentence).items())
 
-    def _alone(self, mention: Mention) -> Statement:
+    def _alone(self, entity: str, polarity: Polarity, where: Sides) -> Statement:
         """What one mention says by itself."""
-        closure = self._closure[mention.entity]
-        match mention.polarity:
+        named = self._closure[entity] if polarity != "absent" else frozenset({self._place[entity]})
+        left, right = (named if side else SILENT.left for side in where)
+        match polarity:
             case "present":
-                return Statement(stated=closure)
+                return Statement(stated=named, left=left, right=right)
             case "uncertain":
-                return Statement(stated=closure, doubted=closure)
+                return Statement(stated=named, doubted=named, left=left, right=right)
             case "absent":
-                return Statement(denied=frozenset({self._place[mention.entity]}))
+                return Statement(denied=named, left=left, right=right)
 
 
 @cache

@@ -5,6 +5,12 @@ side cannot be turned with certainty, the report says so and its image must stay
 """
 
 import re
+from collections.abc import Sequence
+
+Sides = tuple[bool, bool]
+"""Whether the left is meant, and whether the right is."""
+
+NOWHERE: Sides = (False, False)
 
 SWAPPED: dict[str, tuple[tuple[str, str], ...]] = {
     "en": (("left", "right"), ("leftward", "rightward"), ("leftwards", "rightwards")),
@@ -45,6 +51,16 @@ _LEFT = frozenset(left for pairs in SWAPPED.values() for left, _ in pairs)
 _SIDE = re.compile(
     r"(?<![^\W_])(?:" + "|".join(sorted(_PAIRS, key=len, reverse=True)) + r")(?![^\W_])", re.IGNORECASE
 )
+_BOTH = re.compile(
+    r"\b(?:bilateral\w*|bibasal|bibasilar|biapical|beidseit\w*"
+    r"|both (?:\w+ )?(?:sides|lungs|bases|apices|angles|hila|hemithoraces|zones|lobes))\b",
+    re.IGNORECASE,
+)
+_SAME = re.compile(
+    r"\s*(?:(?:consistent|compatible|in keeping) with|(?:suggest|represent|indicat)(?:ing|ive)|due to)\b",
+    re.IGNORECASE,
+)
+"""How a part of a sentence begins that explains the part before it."""
 _LETTER = re.compile(r"(?<![\w.])[LR](?![\w.])")
 
 
@@ -53,10 +69,35 @@ def names_side(text: str) -> bool:
     return _SIDE.search(text) is not None
 
 
-def sides(text: str) -> tuple[bool, bool]:
+def sides(text: str) -> Sides:
     """Whether `text` names the left, and whether it names the right, in words that can be turned."""
+    if _BOTH.search(text):
+        return True, True
     named = {found.casefold() in _LEFT for found in _SIDE.findall(text)}
     return True in named, False in named
+
+
+def placed(parts: Sequence[str], *, named: Sequence[bool]) -> list[Sides]:
+    """The sides of each part of a clause, as commas part it: "nodule, left upper zone, cardiomegaly".
+
+    A part that names a finding and no side has that of a part beside it that names a side and no finding
+    (the one before comes first), or, where it explains the part before it, that of this.
+
+    Args:
+        parts: in order.
+        named: whether a part names a finding.
+    """
+    found = [sides(part) for part in parts]
+    own = [any(where) for where in found]
+    for at, part in enumerate(parts):
+        if own[at] and not named[at]:
+            for beside in (at - 1, at + 1):
+                if 0 <= beside < len(parts) and named[beside] and not any(found[beside]):
+                    found[beside] = found[at]
+                    break
+        elif at and named[at] and not any(found[at]) and _SAME.match(part):
+            found[at] = found[at - 1]
+    return found
 
 
 def swap_laterality(text: str) -> str | None:

@@ -94,6 +94,48 @@ def test_a_sentence_puts_what_it_speaks_of_on_its_side() -> None:
     assert READER.statement("No pleural effusion on the right.").right == places("pleural effusion")
 
 
+def on_sides(sentence: str, *names: str) -> list[str]:
+    """For each name "left", "right", "both" or "" as `sentence` puts it."""
+    said = READER.statement(sentence)
+    told = [tuple(at in side for side in (said.left, said.right)) for (at,) in map(places, names)]
+    return [{(1, 0): "left", (0, 1): "right", (1, 1): "both", (0, 0): ""}[where] for where in told]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "effusion", "heart"),
+    [
+        ("Left effusion, cardiomegaly.", "left", ""),
+        ("Cardiomegaly, left pleural effusion.", "left", ""),
+        ("Pleural effusion, left base, cardiomegaly.", "left", ""),
+        ("On the right, a pleural effusion; cardiomegaly.", "right", ""),
+        ("Bilateral effusions, cardiomegaly.", "both", ""),
+        ("Pleural effusions at both lung bases, cardiomegaly.", "both", ""),
+        ("Cardiomegaly, pleural effusion, right more than left.", "both", ""),
+        ("Cardiomegaly and effusion on the left.", "left", "left"),
+    ],
+)
+def test_a_side_is_that_of_the_words_between_two_commas(sentence: str, effusion: str, heart: str) -> None:
+    assert on_sides(sentence, "pleural effusion", "cardiomegaly") == [effusion, heart]
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Left effusion, right pneumothorax, cardiomegaly.",
+        "Right pneumothorax, small effusion on the left.",
+        "Left effusion and right pneumothorax.",
+        "There is an effusion on the left and a pneumothorax on the right.",
+    ],
+)
+def test_findings_of_one_sentence_keep_their_own_sides(sentence: str) -> None:
+    assert on_sides(sentence, "pleural effusion", "pneumothorax") == ["left", "right"]
+
+
+def test_what_explains_a_finding_is_on_its_side() -> None:
+    said = "Opacification of the left base, consistent with consolidation, cardiomegaly."
+    assert on_sides(said, "consolidation", "cardiomegaly") == ["left", ""]
+
+
 def test_where_a_report_puts_a_finding_counts_and_not_where_it_denies_it() -> None:
     said = ("Pleural effusion on the left.", "No pleural effusion on the right.")
     for sentences in (said, said[::-1]):
