@@ -23,6 +23,7 @@ from common.errors import ConfigurationError, IntegrityError, PolicyError
 from common.files import sha256_of, whole_folder, write_whole
 from common.lock_file import held_alone
 from common.project import MANIFEST, SPEC
+from common.regular_file import read_regular
 from common.secagg.keys import identity_of
 from common.signed import parse_signed
 
@@ -49,7 +50,7 @@ class Approvals:
         if not path.exists():
             return ()
         try:
-            said = [json.dumps(one).encode() for one in json.loads(path.read_bytes())]
+            said = [json.dumps(one).encode() for one in json.loads(read_regular(path))]
         except (OSError, ValueError, TypeError):
             raise self._damaged("cannot be read") from None
         found = tuple(parse_signed(one, Statement, where=str(path)) for one in said)

@@ -21,6 +21,7 @@ from pathlib import Path
 from client.audit_line import Event, Head, Line, line_after, whole_line
 from common.errors import ConfigurationError, IntegrityError
 from common.files import write_whole
+from common.regular_file import open_regular, read_regular
 
 AUDIT = "audit"
 """Folder of the log in a site's home."""
@@ -83,7 +84,7 @@ class Audit:
             )
         path = self.folder / LOG
         with self._locked(os.O_RDONLY):
-            known, content = self._head(), path.read_bytes() if path.exists() else b""
+            known, content = self._head(), read_regular(path) if path.exists() else b""
         found = self._follow(Head(), content)
         if found.head.number < known.number:
             lines = content.count(b"\n")
@@ -102,7 +103,7 @@ class Audit:
             raise self._damaged(known.number, "missing or cut short")
         if not size:
             return Record((), known, b"")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(max(0, known.end - LONGEST_LINE))
             before = file.read(known.end - file.tell())
             content = file.read()
@@ -155,7 +156,7 @@ class Audit:
         path = self.folder / HEAD
         if not path.exists():
             return Head()
-        content = path.read_bytes()
+        content = read_regular(path)
         try:
             head = Head.model_validate_json(content)
             if head.to_bytes() != content:

@@ -28,6 +28,7 @@ from client.node_key import certificate_request, public_node_key, write_node_key
 from common.errors import ConfigurationError, IntegrityError, PolicyError
 from common.files import write_whole
 from common.joining import JoinRequest, Kit
+from common.regular_file import read_regular, read_regular_text
 from common.roster import Roster, read_roster, require_no_shrinking
 from common.secagg.keys import KEY_BYTES, Secret, identity_of
 from common.secagg.site import Member
@@ -183,7 +184,7 @@ class Home:
         kit, authority = self.kit(), self.folder / AUTHORITY
         identity = identity_of(self.identity()).hex()
         kit.require_of(site=self.name, identity=identity, node_key=public_node_key(self.node_key))
-        if not authority.is_file() or authority.read_text(errors="replace") != kit.authority:
+        if not authority.is_file() or read_regular_text(authority, errors="replace") != kit.authority:
             raise IntegrityError(
                 f"{authority} differs from the kit; take the kit again with `fedvlp-site join KIT`"
             )
@@ -223,7 +224,7 @@ class Home:
 def _read_key(path: Path, what: Literal["identity", "sealing key"], *, remedy: str) -> Secret:
     """The 32 bytes in a file."""
     try:
-        key = path.read_bytes()
+        key = read_regular(path)
     except FileNotFoundError:
         key = b""
     except OSError as error:

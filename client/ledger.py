@@ -33,6 +33,7 @@ from common.canonical import canonical
 from common.errors import ConfigurationError, IntegrityError, PolicyError
 from common.files import write_whole
 from common.privacy.accounting import Steps, epsilon_of
+from common.regular_file import read_regular_text
 
 DATABASE, HEAD, LOCK = "ledger.sqlite", "head", "lock"
 GENESIS = "0" * 64
@@ -255,7 +256,7 @@ class Ledger:
         try:
             rows = book.execute("SELECT number, body, digest FROM entries ORDER BY number").fetchall()
             account = _account(rows)
-            head = (self.folder / HEAD).read_text(encoding="ascii")
+            head = read_regular_text(self.folder / HEAD, encoding="ascii")
         except (sqlite3.DatabaseError, ValidationError, ValueError, OSError) as error:
             raise self._damaged(type(error).__name__) from None
         if head not in account.digests:

@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from common.errors import ConfigurationError
 from common.files import write_whole
+from common.regular_file import read_regular
 
 
 def write_node_key(path: Path) -> bytes:
@@ -48,7 +49,7 @@ def certificate_request(path: Path, name: str) -> str:
 
 def _read(path: Path) -> ec.EllipticCurvePrivateKey:
     try:
-        key = load_ssh_private_key(path.read_bytes(), password=None)
+        key = load_ssh_private_key(read_regular(path), password=None)
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}; make it with `fedvlp-site init`") from None
     except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it lies under a password

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from common.errors import ConfigurationError
+from common.regular_file import open_regular
 
 CHUNK_BYTES = 1 << 20
 
@@ -80,7 +81,7 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
 def sha256_of(path: Path) -> str:
     """Hex digest of a file, read in chunks of 1 MiB."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()

@@ -30,6 +30,7 @@ from common.model.teacher import copy_model, read_teacher
 from common.model.tower_folder import Architecture, copy_folder, read_vocabulary
 from common.model.vlp import VLPModel, build_model
 from common.privacy.approval import require_private
+from common.regular_file import read_regular
 from common.roster import Roster, read_roster
 from common.spec.run import Spec
 from common.store import Store
@@ -124,7 +125,7 @@ class Project:
         if self.manifest.ontology_sha256 is None:
             return None
         try:
-            content = (self.folder / ONTOLOGY).read_bytes()
+            content = read_regular(self.folder / ONTOLOGY)
         except OSError:
             content = b""
         if _sha256(content) != self.manifest.ontology_sha256:
@@ -286,13 +287,14 @@ def open_project(folder: Path) -> Project:
         IntegrityError: a file differs from what project.json names.
     """
     try:
-        manifest_bytes = (folder / MANIFEST).read_bytes()
-        spec_bytes = (folder / SPEC).read_bytes()
-        tokenizer_bytes = (folder / TOKENIZER).read_bytes()
+        manifest_bytes = read_regular(folder / MANIFEST)
+        spec_bytes = read_regular(folder / SPEC)
+        tokenizer_bytes = read_regular(folder / TOKENIZER)
         manifest = ProjectManifest.model_validate_json(manifest_bytes)
-    except (OSError, ValidationError):
+    except (OSError, ValidationError) as error:
+        what = f" ({Path(error.filename).name}: {error.strerror})" if isinstance(error, OSError) else ""
         raise ConfigurationError(
-            f"{folder} is not a project; make one with `fedvlp-server project create`",
+            f"{folder} is not a project{what}; make one with `fedvlp-server project create`",
             outward="no valid project at this site",
         ) from None
     for name, content, expected in (

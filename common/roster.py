@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 from common.canonical import canonical
 from common.errors import ConfigurationError, IntegrityError, PolicyError
 from common.files import write_whole
+from common.regular_file import read_regular
 from common.secagg.abort import AbortError
 from common.secagg.keys import Secret, identity_of, sign, verify
 from common.signed import Moment
@@ -173,7 +174,7 @@ def read_roster(path: Path) -> Roster:
         ConfigurationError: there is none, or it is no roster.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
         if b'"format": 1,' in content:
             raise ConfigurationError(
                 f"{path} is a roster of format 1, which never ran out; make, sign and approve one of "

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from common.canonical import canonical
 from common.errors import ConfigurationError, IntegrityError
 from common.files import write_whole
+from common.regular_file import read_regular
 from common.secagg.abort import AbortError
 from common.secagg.keys import Secret, sign, verify
 
@@ -93,8 +94,7 @@ def read_signed(path: Path, kind: type[Document]) -> Document:
         IntegrityError: it is cut short, or something else.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_DOCUMENT + 1)
+        content = read_regular(path, at_most=LARGEST_DOCUMENT + 1)
     except OSError as error:
         raise ConfigurationError(
             f"{path}: {error.strerror}; give the path of a {kind.KIND}",

@@ -26,6 +26,7 @@ from common.errors import InputRefusedError, IntegrityError
 from common.files import sha256_of, whole_file, write_whole
 from common.imaging.marks import Marks
 from common.imaging.preparation import Preparation
+from common.regular_file import read_regular, require_regular
 
 Split = Literal["train", "validation", "test"]
 Images = npt.NDArray[np.uint8]
@@ -219,6 +220,7 @@ class Store:
         self.manifest = read_manifest(folder)
         shape = (self.manifest.num_images, *self.manifest.image_shape)
         try:
+            require_regular(folder / IMAGES)
             expected = int(np.prod(shape))
             if (folder / IMAGES).stat().st_size != expected:
                 raise IntegrityError(f"store {self.manifest.name}: {IMAGES} is cut short; ingest again")
@@ -272,9 +274,18 @@ class Store:
         return [dict(row) for row in self.index.column("sections").to_pylist()]
 
     def labels(self) -> pa.Table | None:
-        """Ground truth for evaluation, or None; training never calls this."""
+        """Ground truth for evaluation, or None; training never calls this.
+
+        Raises:
+            InputRefusedError: the file cannot be read.
+        """
         path = self.folder / LABELS
-        return read_parquet(path) if path.exists() else None
+        try:
+            return read_parquet(path) if path.exists() else None
+        except (OSError, pa.ArrowInvalid):
+            raise InputRefusedError(
+                f"store {self.name}: {LABELS} cannot be read; join the labels again"
+            ) from None
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -282,6 +293,7 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
     Folders above it that are named KEY=VALUE mean nothing, as they would in one of Arrow's data sets.
     """
+    require_regular(path)
     with pq.ParquetFile(path) as file:
         return file.read(columns)
 
@@ -293,10 +305,14 @@ def read_manifest(folder: Path) -> StoreManifest:
         InputRefusedError: `folder` is not a store.
     """
     try:
-        return StoreManifest.model_validate_json((folder / MANIFEST).read_bytes())
-    except OSError:
+        return StoreManifest.model_validate_json(read_regular(folder / MANIFEST))
+    except FileNotFoundError:
         raise InputRefusedError(
             f"{folder} is not a store (no {MANIFEST}); make one with `fedvlp-site ingest`"
+        ) from None
+    except OSError as error:
+        raise InputRefusedError(
+            f"{folder / MANIFEST}: {error.strerror}; give a folder that `fedvlp-site ingest` made"
         ) from None
     except ValidationError:
         raise InputRefusedError(

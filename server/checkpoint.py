@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from common.errors import IntegrityError
 from common.files import whole_path
 from common.project import Project
+from common.regular_file import require_regular
 from common.spec.privacy import JointPrivacySpec
 from common.training.optimizer import learning_rate_at
 from common.update import Layout, Vector
@@ -116,6 +117,7 @@ def load_last_checkpoint(folder: Path, project: Project) -> GlobalState | None:
         return None
     path = found[-1]
     try:
+        require_regular(path)
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
@@ -148,6 +150,7 @@ def last_record(folder: Path) -> RoundRecord | None:
     if not found:
         return None
     try:
+        require_regular(found[-1])
         with safe_open(found[-1], framework="np") as file:
             record = (file.metadata() or {}).get("record")
         return None if record is None else RoundRecord.model_validate_json(record)

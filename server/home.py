@@ -37,6 +37,7 @@ from common.errors import ConfigurationError
 from common.files import write_whole
 from common.joining import Address
 from common.lock_file import held_alone
+from common.regular_file import read_regular
 from common.secagg.keys import Secret, identity_of
 from common.signed import Hex32, Moment
 from server.authority import Authority, new_authority, new_key, pem_of, private_pem_of
@@ -118,7 +119,7 @@ class HubHome:
         """
         path = self.folder / CONSORTIUM
         try:
-            return Consortium.model_validate_json(path.read_bytes())
+            return Consortium.model_validate_json(read_regular(path))
         except OSError as error:
             raise ConfigurationError(
                 f"{path}: {error.strerror}; begin a consortium with `fedvlp-server init`, or name its --home"
@@ -130,7 +131,7 @@ class HubHome:
     def needs_password(self) -> bool:
         """Whether the keys lie under one."""
         try:
-            return b"ENCRYPTED" in (self.folder / OPERATOR_KEY).read_bytes()
+            return b"ENCRYPTED" in read_regular(self.folder / OPERATOR_KEY)
         except OSError:
             return False
 
@@ -208,7 +209,7 @@ class HubHome:
 
     def _read(self, name: str) -> bytes:
         try:
-            return (self.folder / name).read_bytes()
+            return read_regular(self.folder / name)
         except OSError as error:
             raise ConfigurationError(
                 f"{self.folder / name}: {error.strerror}; restore it from your backup"

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from common.errors import ConfigurationError
 from common.files import write_whole
 from common.lock_file import held_alone
+from common.regular_file import read_regular
 from server.authority import AUTHORITY_DAYS
 from server.control import Control
 from server.credentials import (
@@ -83,7 +84,7 @@ class Interior:
             ConfigurationError: none does.
         """
         try:
-            return RunningHub.model_validate_json((self.folder / HUB_FILE).read_bytes())
+            return RunningHub.model_validate_json(read_regular(self.folder / HUB_FILE))
         except (OSError, ValidationError):
             raise ConfigurationError(
                 f"no hub runs on {self.home.folder}; start it with `fedvlp-server start`, or name its --home"
@@ -97,7 +98,7 @@ class Interior:
         """
         address = self.running().address
         try:
-            secret = (self.folder / "operator.secret").read_bytes()
+            secret = read_regular(self.folder / "operator.secret")
         except OSError as error:
             raise ConfigurationError(
                 f"{self.folder / 'operator.secret'}: {error.strerror}; use the account that runs the hub"

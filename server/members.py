@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from common.errors import ConfigurationError, PolicyError
 from common.files import write_whole
 from common.joining import JoinRequest, Kit
+from common.regular_file import read_regular
 from common.roster import Roster
 from common.signed import Moment
 from server.authority import pem_of
@@ -107,7 +108,7 @@ class Members:
         if not path.exists():
             return None
         try:
-            return Membership.model_validate_json(path.read_bytes())
+            return Membership.model_validate_json(read_regular(path))
         except (OSError, ValidationError):
             raise ConfigurationError(f"{path} cannot be read; restore it from your backup") from None
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from common.bundle_folder import FAB, open_bundle
 from common.errors import ConfigurationError, FederationError, PeerError, PolicyError
 from common.files import write_whole
+from common.regular_file import read_regular
 from server.control import Control, RunStatus
 from server.interior import Interior
 from server.patience import Patience
@@ -102,7 +103,7 @@ class UnfinishedRuns:
         """
         for path in sorted((self.interior.folder / RUNS).glob("*.json")):
             try:
-                yield Unfinished.model_validate_json(path.read_bytes())
+                yield Unfinished.model_validate_json(read_regular(path))
             except FileNotFoundError:  # ended since
                 continue
             except (OSError, ValidationError):

@@ -6,6 +6,7 @@ from pydantic import RootModel, ValidationError
 
 from common.errors import ConfigurationError
 from common.files import write_whole
+from common.regular_file import read_regular
 from server.home import HubHome
 
 PROJECTS = "projects.json"
@@ -30,7 +31,7 @@ class Versions:
     def _read(self) -> dict[str, list[str]]:
         path = self.home.folder / PROJECTS
         try:
-            return RootModel[dict[str, list[str]]].model_validate_json(path.read_bytes()).root
+            return RootModel[dict[str, list[str]]].model_validate_json(read_regular(path)).root
         except FileNotFoundError:
             return {}
         except ValidationError:

@@ -25,6 +25,7 @@ from client.outward import SCRUBBED, scrubbed
 from common.errors import ConfigurationError, FederationError
 from common.messages import HELLO
 from common.project import Project, open_project
+from common.regular_file import read_regular
 
 log = logging.getLogger("fedvlp")
 
@@ -47,7 +48,7 @@ class Gate:
         self._settings = settings
         self._rule: Rule = settings.parsed_rule
         try:
-            self._secret = settings.secret.read_bytes()
+            self._secret = read_regular(settings.secret)
         except OSError as error:
             raise ConfigurationError(
                 f"{settings.secret}: {error.strerror}; the SuperNode's secret file is needed"

@@ -10,6 +10,7 @@ from client.gate.wire import NodeConfig
 from client.home import Home
 from common.errors import ConfigurationError
 from common.files import sha256_of
+from common.regular_file import read_regular
 
 
 class _Section(BaseModel):
@@ -67,7 +68,7 @@ def read_settings(path: Path) -> GateSettings:
         ConfigurationError: it cannot be read, or holds something else.
     """
     try:
-        return GateSettings.model_validate_json(path.read_bytes())
+        return GateSettings.model_validate_json(read_regular(path))
     except OSError as error:
         raise ConfigurationError(
             f"{path}: {error.strerror}; start the gate with `fedvlp-site start`"

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from common.errors import InputRefusedError
 from common.files import write_whole
+from common.regular_file import read_regular
 
 ACCOUNT = "ingest.json"
 
@@ -82,7 +83,7 @@ def read_account(folder: Path) -> Account | None:
         InputRefusedError: the file is another version's, or was changed by hand.
     """
     try:
-        return Account.model_validate_json((folder / ACCOUNT).read_bytes())
+        return Account.model_validate_json(read_regular(folder / ACCOUNT))
     except FileNotFoundError:
         return None
     except (OSError, ValidationError):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import ConfigurationError
+from common.regular_file import read_regular
 from common.store import Split
 
 KEY_FILE = "pseudonym.key"
@@ -59,7 +60,7 @@ def open_pseudonyms(home: Path, *, create: bool) -> Pseudonyms:
     try:
         if create and not path.exists():
             _make_secret(path)
-        mode, secret = path.stat().st_mode, path.read_bytes()
+        mode, secret = path.stat().st_mode, read_regular(path)
     except FileNotFoundError:
         raise ConfigurationError(f"{path} does not exist; give the --home that was used for ingest") from None
     except OSError as error:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from common.errors import ConfigurationError
 from common.model.tower_folder import Architecture
 from common.model.vlp import VLPModel
+from common.regular_file import read_regular_text, require_regular
 from common.spec.run import Spec
 from common.text.tokenizer import ReportTokenizer
 
@@ -27,7 +28,7 @@ TEACHER = "objectives.distillation.teacher"
 def is_of_this_program(folder: Path) -> bool:
     """Whether `folder` says that this program wrote it."""
     try:
-        told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        told = json.loads(read_regular_text(folder / CONFIG))
     except (OSError, ValueError):
         return False
     return isinstance(told, dict) and told.get("model_type") == MODEL_TYPE
@@ -76,7 +77,8 @@ def read_model(folder: Path, *, key: str) -> tuple[Spec, VLPModel]:
         ConfigurationError: it is no model of this program.
     """
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = json.loads(read_regular_text(folder / CONFIG))
+        require_regular(folder / WEIGHTS)
         theirs = Spec.model_validate(config["spec"])
         towers = {name: Architecture(**told) for name, told in config["towers"].items()}
         model = VLPModel(theirs, config["vocabulary_size"], towers)

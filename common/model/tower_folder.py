@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from common.errors import ConfigurationError
+from common.regular_file import read_regular_text
 from common.text.byte_pairs import BytePairs, byte_pair_tokenizer
 from common.text.tokenizer import ReportTokenizer
 from common.text.word_bounds import ENDS
@@ -76,7 +77,7 @@ def copy_folder(source: Path, target: Path, *, text: bool) -> list[Path]:
         ConfigurationError: `source` is no such folder, or its weights are not safetensors.
     """
     names = [CONFIG, WEIGHTS, *(VOCABULARY_FILES if text else (PREPROCESSOR,))]
-    if not (source / WEIGHTS).exists():
+    if not (source / WEIGHTS).is_file():
         raise ConfigurationError(
             f"{source} has no {WEIGHTS}; give a local Hugging Face folder, and convert weights in pickles "
             "(*.bin) with save_pretrained first"
@@ -88,7 +89,8 @@ def copy_folder(source: Path, target: Path, *, text: bool) -> list[Path]:
             f"pairs work: {', '.join(TEXT_TYPES)}"
         )
     target.mkdir(parents=True, exist_ok=True)
-    return [Path(shutil.copyfile(source / name, target / name)) for name in names if (source / name).exists()]
+    there = [name for name in names if (source / name).is_file()]
+    return [Path(shutil.copyfile(source / name, target / name)) for name in there]
 
 
 def read_vocabulary(folder: Path) -> tuple[ReportTokenizer, list[int]]:
@@ -101,7 +103,7 @@ def read_vocabulary(folder: Path) -> tuple[ReportTokenizer, list[int]]:
     """
     told = _told(folder / TOKENIZER_CONFIG)
     if (folder / WORDPIECES).exists():
-        lines = (folder / WORDPIECES).read_text(encoding="utf-8").splitlines()
+        lines = _text(folder / WORDPIECES).splitlines()
         return _word_pieces({piece: number for number, piece in enumerate(lines)}, told, folder)
     whole = _told(folder / TOKENIZER)
     model = whole.get("model") or {}
@@ -142,7 +144,7 @@ def _pairs_in_files(folder: Path) -> BytePairs:
             f"{folder} has no vocabulary; give its {WORDPIECES}, its {TOKENIZER}, or {PIECES} and {MERGES}"
         )
     pieces = _read_json(folder / PIECES)
-    lines = (folder / MERGES).read_text(encoding="utf-8").split("\n")
+    lines = _text(folder / MERGES).split("\n")
     merges = [_merge(line) for line in lines if line and not line.startswith("#version")]
     return BytePairs(pieces, merges, ENDS if any(piece.endswith(ENDS) for piece in pieces) else "")
 
@@ -163,11 +165,22 @@ def _told(path: Path) -> dict[str, Any]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise ConfigurationError(
-            f"{path} cannot be read; give a local Hugging Face folder (config.json, model.safetensors)"
-        ) from None
+        content = json.loads(_text(path))
+    except ValueError:
+        raise _unreadable(path) from None
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path} holds no settings; give a local Hugging Face folder")
     return content
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_regular_text(path)
+    except (OSError, UnicodeDecodeError):
+        raise _unreadable(path) from None
+
+
+def _unreadable(path: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} cannot be read; give a local Hugging Face folder (config.json, model.safetensors)"
+    )

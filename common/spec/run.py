@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeInt, ValidationError, model_validator
 from common.canonical import canonical
 from common.errors import ConfigurationError
 from common.imaging.preparation import Preparation
+from common.regular_file import read_regular_text
 from common.spec.data import DataSpec
 from common.spec.evaluation import EvaluationSpec
 from common.spec.federation import FederationSpec
@@ -185,7 +186,7 @@ def read_settings(path: Path) -> dict[str, object]:
         ConfigurationError: the file is missing or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_regular_text(path))
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}; give the path of a spec (*.toml)") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

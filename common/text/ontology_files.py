@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from common.errors import ConfigurationError
+from common.regular_file import read_regular_text
 from common.text.ontology import Ontology, first_complaint, parse_ontology
 
 COLUMNS = ("name", "kind", "definition", "synonyms", "patterns", "parents", "located_in")
@@ -31,7 +32,7 @@ def read_ontology(path: Path) -> Ontology:
         ConfigurationError: it cannot be read, or an entity is malformed, named twice or linked to nothing.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular_text(path)
     except (OSError, UnicodeDecodeError):
         raise ConfigurationError(f"ontology {path} cannot be read; give a file in UTF-8") from None
     match path.suffix.lower():

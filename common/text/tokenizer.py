@@ -17,6 +17,7 @@ from torch import Tensor
 
 from common.errors import ConfigurationError, IntegrityError
 from common.files import write_whole
+from common.regular_file import read_regular
 from common.text.placeholders import TOKEN
 from common.text.word_bounds import CONTINUES, word_bounds
 
@@ -142,7 +143,7 @@ class ReportTokenizer:
             IntegrityError: the file is no tokenizer of ours.
         """
         try:
-            content = path.read_bytes()
+            content = read_regular(path)
         except OSError as error:
             reason = (error.strerror or "cannot be read").lower()
             raise ConfigurationError(f"tokenizer {path}: {reason}; give the path of its JSON file") from None

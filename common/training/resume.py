@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from common.errors import IntegrityError
 from common.files import whole_path
+from common.regular_file import require_regular
 from common.spec.run import Spec
 from common.training.losses import LossSums
 from common.training.optimizer import MeanWeights
@@ -103,10 +104,11 @@ def read_state(path: Path, key: str) -> RoundState | None:
     if not path.exists():
         return None
     try:
+        require_regular(path)
         with safe_open(path, framework="pt") as file:
             told = json.loads(file.metadata()[STATE])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (SafetensorError, KeyError, TypeError, ValueError):
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
         raise IntegrityError(
             f"{path} is damaged; delete it, and the round is trained from its beginning",
             outward="the state of the round is damaged",

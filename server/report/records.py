@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from common.errors import InputRefusedError
+from common.regular_file import read_regular_text
 
 RUN_FILE = "run.json"
 ROUNDS_FILE = "rounds.jsonl"
@@ -322,7 +323,7 @@ _R = TypeVar("_R", bound=Record)
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_regular_text(path)
     except FileNotFoundError:
         raise InputRefusedError(f"{path} does not exist; name the --out folder of a run") from None
     except (OSError, UnicodeDecodeError) as error:

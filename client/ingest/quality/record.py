@@ -22,6 +22,7 @@ from client.ingest.quality.measure import measure
 from client.ingest.rejected import REJECTED
 from common.errors import ConfigurationError
 from common.files import sha256_of, write_whole
+from common.regular_file import read_regular
 from common.store import Store
 
 log = logging.getLogger("fedvlp")
@@ -95,6 +96,6 @@ def _sources(folder: Traversable) -> Iterator[tuple[str, bytes]]:
 
 def _read(store: Store) -> Record | None:
     try:
-        return Record.model_validate_json((store.folder / RECORD).read_bytes())
+        return Record.model_validate_json(read_regular(store.folder / RECORD))
     except (OSError, ValidationError):
         return None

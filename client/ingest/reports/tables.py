@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 from client.ingest.deidentify import Identifiers
@@ -19,6 +20,7 @@ from client.ingest.reports.report import (
     unique,
 )
 from common.errors import ConfigurationError, FederationError, InputRefusedError
+from common.regular_file import open_regular
 
 COLUMNS = ("accession_number", "patient_id", "sop_instance_uids", "report")
 """What a report file must have, or say with `--map` that it has not; further columns are left alone."""
@@ -203,7 +205,7 @@ def _rows(path: Path, needed: Iterable[str]) -> Iterator[tuple[int, Row | Reason
 def _fields(path: Path, encoding: str, needed: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     """Yield the line on which each row ends and its fields, those of the header first."""
     line = 0
-    with path.open(encoding=encoding, errors="surrogateescape", newline="") as file:
+    with TextIOWrapper(open_regular(path), encoding=encoding, errors="surrogateescape", newline="") as file:
         delimiter = _delimiter(file.readline(1 << 16))
         file.seek(0)
         reader = csv.reader(file, strict=True, delimiter=delimiter)
@@ -235,7 +237,7 @@ def _encoding(path: Path) -> str:
     Raises:
         _UnusableError: it is text in one encoding, and that is not UTF-8, or its header is no text.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         marked = marked_encoding(file.read(4))
         if marked is not None and marked != "utf-8-sig":
             return marked
