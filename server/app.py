@@ -11,6 +11,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from common.terminal import progress
 from server.approvals import open_approved
+from server.attempts import Attempts
 from server.checkpoint import save_checkpoint
 from server.cohort import LATECOMER_SECONDS, Roster
 from server.evaluation import Evaluator
@@ -30,6 +31,7 @@ def main(grid: Grid, context: Context) -> None:
     state, history = start_or_resume(settings, project, evaluator)
     roster = Roster(grid, project, approvers)
     ledgers = LedgerHeads(settings.out)
+    attempts = Attempts(settings.hub or settings.out)
     started = datetime.now(UTC)
     rounds = project.spec.federation.rounds
 
@@ -41,7 +43,7 @@ def main(grid: Grid, context: Context) -> None:
             cohort = roster.gather(patience_seconds=patience, doubted=history.refused_last())
 
             instruction = instruct(project, state, ledgers)
-            collected = collect(grid, cohort, instruction, project, ledgers)
+            collected = collect(grid, cohort, instruction, project, ledgers, attempts)
             with watch.lap("applying"):
                 state.advance(collected.sum.mean, project)
             with watch.lap("checkpoint"):

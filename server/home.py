@@ -9,6 +9,7 @@ HUB/server.key        its key, readable without a person, mode 0600
 HUB/members/          a file per hospital: what it asked for, when it was admitted and when removed
 HUB/approvals/        a file per hospital: all that it said of projects
 HUB/service/          what the running hub needs, see `server.interior`
+HUB/attempts.json     see `server.attempts`
 HUB/projects.json     name -> the digests of all bundles made of it
 """
 

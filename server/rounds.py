@@ -16,6 +16,7 @@ from common.project import Project
 from common.spec.privacy import JointPrivacySpec
 from common.update import digest_weights, instruction_bytes
 from server.aggregate import Accumulator, Lanes, RoundSum, mean_losses
+from server.attempts import Attempts
 from server.checkpoint import GlobalState
 from server.cohort import Cohort, Reply, exchange
 from server.ledgers import LedgerHeads
@@ -25,8 +26,6 @@ from server.secagg import SecureRound
 log = logging.getLogger("fedvlp")
 
 MICROSECONDS = 1e6
-NANOSECONDS_PER_ATTEMPT = 1_000_000
-"""Attempts of secure aggregation are numbered by the millisecond, so that they rise over a hub's restarts."""
 
 
 @dataclass
@@ -60,7 +59,12 @@ def instruct(project: Project, state: GlobalState, ledgers: LedgerHeads) -> Inst
 
 
 def collect(
-    grid: Grid, cohort: Cohort, instruction: Instruction, project: Project, ledgers: LedgerHeads
+    grid: Grid,
+    cohort: Cohort,
+    instruction: Instruction,
+    project: Project,
+    ledgers: LedgerHeads,
+    attempts: Attempts,
 ) -> Collected:
     """Send `instruction` to every site of the cohort and add the answers up, one at a time.
 
@@ -68,7 +72,8 @@ def collect(
         PeerError: fewer usable answers than federation.min_sites; nothing was applied.
     """
     if project.spec.secure_aggregation.mode == "sa1":
-        return _collect_securely(grid, cohort, instruction, project, ledgers)
+        numbered = replace(instruction, attempt=attempts.next(project.digest))
+        return _collect_securely(grid, cohort, numbered, project, ledgers)
     federation = project.spec.federation
     started = time.perf_counter()
     accumulator = _accumulator(instruction, project)
@@ -98,8 +103,7 @@ def _collect_securely(
     grid: Grid, cohort: Cohort, instruction: Instruction, project: Project, ledgers: LedgerHeads
 ) -> Collected:
     """The same by secure aggregation: the hub learns the sum over the survivors."""
-    attempt = time.time_ns() // NANOSECONDS_PER_ATTEMPT
-    found = SecureRound(grid, cohort, replace(instruction, attempt=attempt), project, ledgers).play()
+    found = SecureRound(grid, cohort, instruction, project, ledgers).play()
     accumulator = _accumulator(instruction, project)
     accumulator.take_sum(found.total, found.lanes, sites=len(found.survivors))
     joint = isinstance(project.spec.privacy, JointPrivacySpec)

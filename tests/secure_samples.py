@@ -14,6 +14,7 @@ from client import app as client_app
 from client.home import ROUNDS
 from common.messages import CONSENT, INPUT, REVEAL, SHARE, TRAIN
 from common.spec.run import Spec
+from server.attempts import Attempts
 from server.checkpoint import fresh_global_state
 from server.ledgers import LedgerHeads
 from server.rounds import Collected, collect, instruct
@@ -67,6 +68,7 @@ class Place:
         self.project = self.federation.prepare(resume=False)
         self.state = fresh_global_state(self.project)
         self.ledgers = LedgerHeads(out)
+        self.attempts = Attempts(out)
         self.instruction = instruct(self.project, self.state, self.ledgers)
 
     def collect(
@@ -79,7 +81,7 @@ class Place:
         """A round in which `app` answers for every site."""
         grid = InProcessGrid(self.federation.node_configs(), client_app=cast(ClientApp, app))
         cohort = {node.name: node.node_id for node in grid.get_nodes() if node.name in only}
-        return collect(grid, cohort, self.instruction, self.project, self.ledgers)
+        return collect(grid, cohort, self.instruction, self.project, self.ledgers, self.attempts)
 
     def go_on(self, collected: Collected) -> None:
         """Move the model, as the hub does between two rounds."""
@@ -89,6 +91,7 @@ class Place:
     def restart_hub(self) -> None:
         """Forget all but what the hub keeps on its disc and its model."""
         self.ledgers = LedgerHeads(self.federation.out)
+        self.attempts = Attempts(self.federation.out)
         self.instruction = instruct(self.project, self.state, self.ledgers)
 
     def home(self, site: str) -> Path:

@@ -18,6 +18,7 @@ from common.messages import Answer
 from common.model.vlp import build_model
 from common.project import Project, weights_of
 from common.update import Layout, pack, sum_names
+from server.attempts import Attempts
 from server.checkpoint import fresh_global_state
 from server.evaluation import Evaluator
 from server.ledgers import LedgerHeads
@@ -91,7 +92,8 @@ def test_the_hub_holds_neither_the_pushed_model_nor_an_earlier_reply_while_it_pu
     grid = WatchedGrid(SITES, tmp_path / "answer")
     cohort = {node.name: node.node_id for node in grid.get_nodes()}
     ledgers = LedgerHeads(tmp_path)
-    collect(grid, cohort, instruct(project, fresh_global_state(project), ledgers), project, ledgers)
+    instruction = instruct(project, fresh_global_state(project), ledgers)
+    collect(grid, cohort, instruction, project, ledgers, Attempts(tmp_path))
     assert grid.alive == [(0, 0)] * len(SITES)
 
 

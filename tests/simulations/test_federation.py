@@ -38,6 +38,7 @@ from common.spec.run import Spec
 from common.store import IMAGES, Row, Store, write_store
 from common.update import Vector
 from server import checkpoint
+from server.attempts import Attempts
 from server.checkpoint import load_last_checkpoint
 from server.cohort import exchange
 from server.evaluation import Evaluator, Glance
@@ -350,7 +351,9 @@ def test_an_answer_that_was_tampered_with_is_refused_and_leaves_no_trace(
         nodes = {name: node_config(project, place.stores, name, place.bank) for name in SITES}
         grid = InProcessGrid(nodes, client_app=app)
         cohort = {node.name: node.node_id for node in grid.get_nodes()}
-        return collect(grid, cohort, first_instruction(project), project, LedgerHeads(tmp_path))
+        return collect(
+            grid, cohort, first_instruction(project), project, LedgerHeads(tmp_path), Attempts(tmp_path)
+        )
 
     tampered, absent = collected(True), collected(False)
     refused = next(site for site in tampered.sites if site.name == "west")

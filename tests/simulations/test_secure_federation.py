@@ -26,6 +26,7 @@ from common.model.vlp import VOCABULARY_ROWS
 from common.project import open_project
 from common.spec.run import Spec
 from common.update import Planes, Vector
+from server.attempts import Attempts
 from server.checkpoint import fresh_global_state, load_last_checkpoint
 from server.report.records import read_rounds
 from simulations.federation import Federation, run_federation
@@ -117,6 +118,18 @@ def test_a_round_with_too_few_sites_unmasks_nothing_and_the_next_one_works(
     (told,) = [line for line in lines_of(secure, "east") if line.event == "DISCARDED"]
     assert (told.stage, told.round, told.attempt) == (stage, 1, attempt)
     assert told.reason == f"never finished; the hub's last word that was answered is {stage}"
+
+
+def test_a_hub_whose_clock_was_set_back_goes_on(
+    secure: Place, plain_means: dict[tuple[str, ...], Vector]
+) -> None:
+    secure.collect()
+    before = {line.attempt for line in lines_of(secure, "east")}
+    secure.restart_hub()
+    secure.attempts = Attempts(secure.federation.out, clock=lambda: 0)
+    collected, _ = secure.collect()
+    assert_array_equal(collected.sum.mean, plain_means[SITES])
+    assert {line.attempt for line in lines_of(secure, "east")} == before | {max(before, default=0) + 1}
 
 
 def test_two_cohorts_are_never_unmasked_on_one_model(
