@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from client.clock import SiteClock
 from client.home import ROSTER
 from client.home import Home as SiteHome
 from client.options import HOME, Home
@@ -43,7 +44,8 @@ def join(
 ) -> None:
     """Take the consortium's kit, or a later one: it says where the hub is and whom to trust."""
     place, taken = SiteHome(home.expanduser()), read_signed(kit, Kit)
-    place.join(taken, operator=None if operator is None else operator.strip().lower(), now=datetime.now(UTC))
+    told = None if operator is None else operator.strip().lower()
+    place.join(taken, operator=told, now=SiteClock(place.folder).noted())
     typer.echo(f"{taken.site} is in {taken.consortium}; the hub is {taken.hub}")
     if taken.roster is not None:
         path = place.folder / f"received-{ROSTER}"

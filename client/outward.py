@@ -27,6 +27,7 @@ FIXED = frozenset(
         "audit log cannot be written",
         "audit log damaged",
         "clip table does not fit",
+        "clock of this site was set back",
         "code not approved at this site",
         "delta above one in the number of patients",
         "fewer GPUs than processes",

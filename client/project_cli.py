@@ -1,12 +1,12 @@
 """`fedvlp-site project`: look at what the operator proposes, approve it by its hash, or take that back."""
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from client.clock import SiteClock
 from client.options import HOME, Home, JsonOutput
 from common.errors import ConfigurationError, PolicyError
 
@@ -71,7 +71,7 @@ def approve(
             f"{bundle} has the hash {explained.bundle}, not {hash_}; look at it again with "
             "`fedvlp-site project show`"
         )
-    approved, statement = approvals.approve(bundle, now=datetime.now(UTC))
+    approved, statement = approvals.approve(bundle, now=SiteClock(approvals.home.folder).noted())
     path = _hand_out(statement, f"{statement.site}.{approved.manifest.name}", out)
     typer.echo(
         f"{approved.manifest.name} version {approved.manifest.version} approved, hash {approved.digest}"
@@ -82,7 +82,8 @@ def approve(
 @project.command("revoke")
 def revoke(out: StatementFile = None, home: Home = HOME) -> None:
     """Take the approval back: the next message is refused, and nothing runs here until another approval."""
-    statement = _approvals(home).revoke(now=datetime.now(UTC))
+    approvals = _approvals(home)
+    statement = approvals.revoke(now=SiteClock(approvals.home.folder).noted())
     path = _hand_out(statement, f"{statement.site}.revoked", out)
     typer.echo(f"bundle {statement.bundle[:DIGITS]} is revoked at {statement.site}; statement in {path}")
 
@@ -90,7 +91,8 @@ def revoke(out: StatementFile = None, home: Home = HOME) -> None:
 @project.command("status")
 def status(home: Home = HOME) -> None:
     """Say what is in force here; exit code 4 if nothing is."""
-    manifest = _approvals(home).in_force(now=datetime.now(UTC))
+    approvals = _approvals(home)
+    manifest = approvals.in_force(now=SiteClock(approvals.home.folder).now())
     typer.echo(
         f"{manifest.name} version {manifest.version} until {manifest.expires:%Y-%m-%d %H:%M} UTC, "
         f"hash {manifest.digest()}"
@@ -116,7 +118,7 @@ def _explain(approvals: "Approvals", folder: Path) -> "Explanation":
     from common.bundle_folder import Bundle
     from common.project import open_project
 
-    bundle = approvals.open(folder, now=datetime.now(UTC))
+    bundle = approvals.open(folder, now=SiteClock(approvals.home.folder).now())
     earlier = approvals.before(bundle.manifest.name)
     before = None
     if earlier is not None:

@@ -1,11 +1,11 @@
 """`fedvlp-site identity` and `fedvlp-site roster`: how a hospital joins a consortium and agrees to it."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from client.clock import SiteClock
 from client.home import Home as SiteHome
 from client.options import HOME, Home
 from common.errors import IntegrityError
@@ -48,7 +48,8 @@ def sign(
 def approve(file: RosterFile, home: Home = HOME) -> None:
     """Take part under this roster from now on; it must be signed by every member and protect no less."""
     agreed = read_roster(file)
-    SiteHome(home.expanduser()).approve(agreed, now=datetime.now(UTC))
+    place = SiteHome(home.expanduser())
+    place.approve(agreed, now=SiteClock(place.folder).noted())
     typer.echo(
         f"roster version {agreed.version} approved until {agreed.expires:%Y-%m-%d}, "
         f"digest {agreed.digest().hex()}"

@@ -17,6 +17,7 @@ import torch
 
 from client.approvals import Approvals, NodeConfig, project_of
 from client.audit import AUDIT, Audit
+from client.clock import SiteClock
 from client.home import ROUNDS, Home
 from client.ingest.quality import require_quality
 from client.protection import Protection, Receipt, protect
@@ -88,7 +89,7 @@ def open_site(node: NodeConfig) -> Site:
             f"node configuration lacks {', '.join(missing)}; set it with --node-config",
             outward="node configuration incomplete",
         )
-    project = str(project_of(node, now=datetime.now(UTC)))
+    project = str(project_of(node, now=_now(node)))
     site = _open_site(
         str(node["site"]),
         str(node["store"]),
@@ -99,6 +100,11 @@ def open_site(node: NodeConfig) -> Site:
         site = replace(site, state=Path(str(node["home"])) / TRAINING_STATE)
     rounds = _secure_rounds(site.name, site.project, node)
     return site if rounds is None else replace(site, secure_rounds=rounds)
+
+
+def _now(node: NodeConfig) -> datetime:
+    """By this site's clock; one without a home, as in simulation, cannot tell whether it was set back."""
+    return SiteClock(Path(str(node["home"]))).now() if node.get("home") else datetime.now(UTC)
 
 
 def introduce(node: NodeConfig) -> dict[str, str | bytes]:
@@ -128,7 +134,7 @@ def _secure_rounds(name: str, project: Project, node: NodeConfig) -> SecureRound
             outward="node configuration incomplete",
         )
     home = Home(Path(str(node["home"])))
-    member = home.member(name, project.roster, now=datetime.now(UTC))
+    member = home.member(name, project.roster, now=_now(node))
     return SecureRounds(
         member,
         home.folder / ROUNDS,

@@ -4,6 +4,7 @@ import stat
 from datetime import datetime
 
 from client.approvals import APPROVALS, Approvals
+from client.clock import SiteClock
 from client.doctor.finding import Finding, failed, passed, refusals, warned
 from client.home import IDENTITY, NODE_KEY, ROSTER, SEALING, Home
 from common.bundle_folder import Bundle
@@ -18,6 +19,8 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 def examine_papers(home: Home, *, now: datetime) -> tuple[list[Finding], Bundle | None]:
     """All that is signed, and the bundle in force if there is a whole one."""
     findings = _permissions(home)
+    with refusals("clock", findings):
+        SiteClock(home.folder).now()
     with refusals("kit", findings):
         kit = home.fit_kit()
         kit.require_valid(now=now)

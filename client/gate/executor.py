@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -12,10 +13,11 @@ from typing import NoReturn, Self
 from flwr.app import Context, Message, RecordDict
 from httpx import HTTPError
 
+from client.clock import SiteClock
 from client.departure import Exit, stage_of
 from client.egress import Egress
 from client.gate.forkserver import Seclusion
-from client.gate.rules import App, Rule, require
+from client.gate.rules import App, ApprovedRule, Rule, require
 from client.gate.settings import GateSettings
 from client.gate.tasks import CLIENT_APP, CRASHED, INVALID_FAB, RAISED, Task, Tasks
 from client.gate.warm import AppEndedError, Limits, WarmApp
@@ -82,12 +84,19 @@ class Gate:
                     continue
                 if self._warm is not None:
                     self._warm.rest_if_idle()
+                with suppress(FederationError):  # said at the next message, which it refuses
+                    self._now()
                 time.sleep(POLL_SECONDS)
+
+    def _now(self) -> datetime:
+        """By the site's clock, which forgets no time that it showed; a pinned app's node has none."""
+        rule = self._rule
+        return SiteClock(rule.home.folder).noted() if isinstance(rule, ApprovedRule) else datetime.now(UTC)
 
     def _begin(self) -> None:
         """Say what may run, and have it ready for the first message."""
         try:
-            self._warm_up(self._rule.allowed(now=datetime.now(UTC)))
+            self._warm_up(self._rule.allowed(now=self._now()))
         except FederationError as error:
             log.warning("nothing runs here until that is mended: %s", error)
 
@@ -122,7 +131,7 @@ class Gate:
                 self._rule,
                 fab_sha256=task.fab_hash,
                 is_client_app=task.kind == CLIENT_APP,
-                now=datetime.now(UTC),
+                now=self._now(),
             )
             warm = self._warm_up(app, still_wanted=task.wanted)
         except FederationError as error:

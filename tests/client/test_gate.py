@@ -11,6 +11,7 @@ import pytest
 from consortium_samples import Consortium, found
 from flwr.app import Context, Message, RecordDict
 from flwr.common.constant import ErrorCode
+from site_time import set_clock
 from tiny import SITES, first_instruction, tiny_spec
 
 from client.audit import AUDIT, Audit
@@ -208,14 +209,12 @@ def test_a_revocation_stops_the_site_at_the_next_message(site: Site) -> None:
 
 
 def test_an_expiry_stops_the_site_at_the_next_message(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Later(datetime):
-        @classmethod
-        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]  # as it is called
-            return datetime.now(UTC) + timedelta(days=31)
-
-    task = site.task("sends_words")
-    site.run(task, before=lambda: monkeypatch.setattr("client.gate.executor.datetime", Later))
+    task, again = site.task("sends_words"), site.task("sends_words")
+    site.run(task, before=lambda: set_clock(monkeypatch, timedelta(days=31)))
     assert task.refused == (ErrorCode.INVALID_FAB, "project bundle expired")
+    set_clock(monkeypatch, timedelta(0))  # a site that was started anew remembers the time that it saw
+    site.run(again)
+    assert again.refused == (ErrorCode.INVALID_FAB, "clock of this site was set back")
 
 
 def test_a_byte_changed_in_the_approved_bundle_runs_nothing(site: Site) -> None:
