@@ -22,6 +22,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from common.loading import loading
 from common.spec.run import read_spec
 from common.terminal import progress, run_command
 from simulations.attacks.cli import attack
@@ -89,8 +90,9 @@ def run_command_(
     """
     if engine is EngineChoice.inprocess:
         _prepare_workers(workers)
-    from server.report.page import write_report
-    from simulations.federation import Federation, run_federation
+    with loading():
+        from server.report.page import write_report
+        from simulations.federation import Federation, run_federation
 
     federation = Federation(read_spec(spec, seed=seed), parse_sites(site), bank, out)
     run_federation(federation, engine=engine.value, resume=resume, workers=workers)
@@ -113,8 +115,9 @@ def compare_command(
 ) -> None:
     """Train federated, central and local-only models on the same steps, and set them side by side."""
     _prepare_workers(workers)
-    from simulations.comparison import compare
-    from simulations.federation import Federation
+    with loading():
+        from simulations.comparison import compare
+        from simulations.federation import Federation
 
     sites = parse_sites(site)
     seeds: list[int | None] = [*seed] if seed else [None]
@@ -139,10 +142,11 @@ def ablation_command(
     Writes ablation.md, ablation.csv, ablation.json and ablation.svg to --out; goes on where it was stopped.
     """
     _prepare_workers(workers)
-    from simulations.ablation.pages import terminal_table, write_pages
-    from simulations.ablation.plan import read_plan
-    from simulations.ablation.running import run_ablation, runs_of
-    from simulations.ablation.verdict import judge_ablation
+    with loading():
+        from simulations.ablation.pages import terminal_table, write_pages
+        from simulations.ablation.plan import read_plan
+        from simulations.ablation.running import run_ablation, runs_of
+        from simulations.ablation.verdict import judge_ablation
 
     read, specs = read_plan(plan)
     total = len(list(runs_of(read)))
@@ -227,7 +231,8 @@ def demo_command(
 ) -> None:
     """Phantom hospitals, a federated run, and its comparison with central and local-only training."""
     _prepare_workers(workers)
-    from simulations.demo import run_demo
+    with loading():
+        from simulations.demo import run_demo
 
     run_demo(out, seed=seed, workers=workers or os.cpu_count() or 1)
     _tell(out, as_json=as_json)

@@ -16,6 +16,7 @@ from client.ingest.quality import require_quality
 from client.ledger import Ledger
 from common.data.corpus import require_preparation
 from common.errors import ConfigurationError, InputRefusedError, IntegrityError
+from common.loading import loading
 from common.project import MANIFEST, Project, create_project, open_project
 from common.roster import Member, Roster, make_roster
 from common.secagg.keys import identity_of
@@ -226,7 +227,8 @@ def _pass_on_progress(line: str) -> None:
 
 def _ray(federation: Federation, settings: RunSettings, _: Local) -> None:
     try:
-        from simulations.ray_engine import run_on_ray
+        with loading():
+            from simulations.ray_engine import run_on_ray
     except ImportError:
         raise ConfigurationError("--engine ray needs Ray: pip install 'fedvlp[ray]'") from None
     run_on_ray(federation.node_configs(), settings.to_config(), threads=federation.spec.train.threads)

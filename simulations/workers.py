@@ -11,7 +11,7 @@ from pathlib import Path
 
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 """Elsewhere every worker imports for itself."""
-PRELOADED = ("__main__", "client.app")
+PRELOADED = ("__main__", "simulations.site_modules")
 
 
 def start_worker_server() -> None:

@@ -21,6 +21,7 @@ from client.confinement import be_ended_first, end_with_parent, hide_memory, lim
 from client.denied_calls import deny_calls
 from client.gate.app_process import serve
 from client.isolated_network import isolate_network
+from common.loading import loading
 
 if sys.platform != "win32":
     import resource
@@ -63,14 +64,16 @@ def main(
     if starts_programs and isolate_network():
         seclusion = Seclusion.NETWORK
     end_with_parent()  # after a change of namespaces, which would undo it
-    for name in PRELOADED:
-        importlib.import_module(name)
+    with loading():
+        for name in PRELOADED:
+            importlib.import_module(name)
     be_ended_first()
     hide_memory()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if not starts_programs and deny_calls():
         seclusion = Seclusion.CALLS
-    app = _load(folder, reference)
+    with loading():
+        app = _load(folder, reference)
     control.sendall(seclusion.encode() + b"\n")
     child = 0
     while True:

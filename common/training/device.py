@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -114,6 +115,7 @@ def made_on(device: torch.device) -> AbstractContextManager[object]:
     return nullcontext() if device.type == "cpu" else device
 
 
+@cache
 def _processor_flags() -> frozenset[str]:
     """What the processor says it can do, as Linux lists it; nothing elsewhere."""
     listed = Path("/proc/cpuinfo")

@@ -2,6 +2,8 @@ import json
 import os
 import re
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from quality_samples import ROWS, planted, repainted, reworded
 from typer.testing import CliRunner
 
 from client.cli import cli
+from client.ingest.quality import measure as measuring
 from client.ingest.quality import record as records
 from client.ingest.quality import require_quality
 from client.ingest.quality.figures import RECORD
@@ -36,7 +39,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(store.name)
         return measure(store)
 
-    monkeypatch.setattr(records, "measure", counting)
+    monkeypatch.setattr(measuring, "measure", counting)
     return names
 
 
@@ -102,6 +105,22 @@ def test_a_record_of_other_source_is_measured_again_though_its_checksum_is_right
     assert len(measured) == 2
     kept = Record.model_validate_json((store.folder / RECORD).read_bytes())
     assert (kept.program, kept) == ("f" * 64, kept.sealed())
+
+
+def test_a_known_store_is_judged_without_the_modules_that_measure(store: Store) -> None:
+    """They take as long to import as a hundred stores to look up; every worker of a simulation would."""
+    judged(store)
+    looked_up = (
+        "import sys; from pathlib import Path\n"
+        "from client.ingest.quality.record import judged; from common.store import Store\n"
+        "judged(Store(Path(sys.argv[1])))\n"
+        "print(*(name for name in sys.modules if name.startswith(('client.ingest.quality.measure', "
+        "'client.ingest.deidentify'))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", looked_up, store.folder], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""
 
 
 def test_another_store_in_its_place_is_measured_again(tmp_path: Path, measured: list[str]) -> None:

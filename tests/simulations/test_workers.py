@@ -8,13 +8,14 @@ import pytest
 from simulations.workers import FORKS, worker_pool
 
 FRESH = """
-import json, logging, os, sys
+import gc, json, logging, os, sys
 from pathlib import Path
 from simulations.workers import worker_pool
 
 
 def seen():
-    return "client.app" in sys.modules and "torch" in sys.modules, os.getppid()
+    left_alone = gc.get_freeze_count() > len(sys.modules)
+    return "client.app" in sys.modules and "torch" in sys.modules and left_alone, os.getppid()
 
 
 if __name__ == "__main__":
@@ -31,7 +32,9 @@ def log_a_line(line: str) -> None:
 
 @pytest.mark.skipif(not FORKS, reason="this system starts every worker from nothing")
 @pytest.mark.slow  # torch is imported once in a process of its own
-def test_workers_are_forked_from_one_process_that_has_imported_torch(tmp_path: Path) -> None:
+def test_workers_are_forked_from_one_process_that_imported_torch_and_whose_collector_leaves_it_alone(
+    tmp_path: Path,
+) -> None:
     """In a fresh process: a process has one fork server, and other tests may have begun one."""
     script = tmp_path / "fresh.py"
     script.write_text(FRESH)

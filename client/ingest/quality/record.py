@@ -11,14 +11,13 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from importlib.util import find_spec
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from client.ingest.account import ACCOUNT
 from client.ingest.quality.figures import RECORD, Quality
-from client.ingest.quality.measure import measure
 from client.ingest.rejected import REJECTED
 from common.errors import ConfigurationError
 from common.files import sha256_of, write_whole
@@ -61,6 +60,8 @@ def judged(store: Store) -> Quality:
     kept = _read(store)
     if kept is not None and (kept.inputs, kept.program) == (inputs, program()) and kept == kept.sealed():
         return kept.quality
+    from client.ingest.quality.measure import measure  # which nobody needs where a store is known already
+
     quality = measure(store)
     made = Record(inputs=inputs, program=program(), quality=quality).sealed()
     try:
@@ -83,15 +84,19 @@ def program() -> str:
     """One SHA-256 for the source that measures; another version of it measures again."""
     digest = hashlib.sha256()
     for package in MEASURING:
-        for name, content in sorted(_sources(files(package))):
+        for name, content in sorted(_sources(package)):
             digest.update(f"{package}/{name}:{len(content)}\n".encode() + content)
     return digest.hexdigest()
 
 
-def _sources(folder: Traversable) -> Iterator[tuple[str, bytes]]:
-    for entry in folder.iterdir():
-        if entry.name.endswith((".py", ".toml")):
-            yield entry.name, entry.read_bytes()
+def _sources(package: str) -> Iterator[tuple[str, bytes]]:
+    """What lies in `package`, which is not imported for it."""
+    found = find_spec(package)
+    assert found is not None
+    for folder in found.submodule_search_locations or ():
+        for entry in Path(folder).iterdir():
+            if entry.name.endswith((".py", ".toml")):
+                yield entry.name, entry.read_bytes()
 
 
 def _read(store: Store) -> Record | None:
