@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-import plotly.graph_objects as go
-
 from server.report.panels import (
     KIND_COLOURS,
     PHASE_COLOURS,
@@ -12,6 +10,7 @@ from server.report.panels import (
     Group,
     Key,
     Panel,
+    Trace,
     figure,
     line_mode,
     literal,
@@ -20,6 +19,7 @@ from server.report.panels import (
     row_pixels,
     site_keys,
     site_line,
+    trace,
 )
 from server.report.records import PHASES, RoundRecord, RunRecord, SiteRound, SiteTotals
 from server.report.wording import byte_unit, in_bytes, in_seconds, titled
@@ -62,7 +62,7 @@ def cohort_losses(rounds: Sequence[RoundRecord]) -> Group | None:
 
 def _cohort_lines(
     turns: Sequence[Mapping[str, float | None]], objective: str, rounds: Sequence[RoundRecord]
-) -> list[go.Scatter]:
+) -> list[Trace]:
     series = _loss_series(turns, objective)
     if all(value is None for value in series):
         return []
@@ -82,8 +82,8 @@ def _loss_panels(objective: str, rounds: Sequence[RoundRecord], sites: Sequence[
 
 def _panels_of(
     objective: str,
-    training: Sequence[go.Scatter],
-    held_out: Sequence[go.Scatter],
+    training: Sequence[Trace],
+    held_out: Sequence[Trace],
     rounds: Sequence[RoundRecord],
 ) -> list[Panel]:
     scale = _scale([*training, *held_out])
@@ -121,9 +121,10 @@ def _loss_series(turns: Sequence[Mapping[str, float | None]], objective: str) ->
 
 def _loss_lines(
     series: Sequence[Sequence[float | None]], rounds: Sequence[RoundRecord], sites: Sequence[str]
-) -> list[go.Scatter]:
+) -> list[Trace]:
     return [
-        go.Scatter(
+        trace(
+            "scatter",
             x=[record.round for record in rounds],
             y=values,
             mode=line_mode(len(rounds)),
@@ -138,8 +139,8 @@ def _loss_lines(
     ]
 
 
-def _scale(lines: Sequence[go.Scatter]) -> list[float] | None:
-    known = [value for line in lines for value in line.y if value is not None]
+def _scale(lines: Sequence[Trace]) -> list[float] | None:
+    known = [value for line in lines for value in line["y"] if value is not None]
     if not known:
         return None
     air = 0.05 * (max(known) - min(known)) or 0.1
@@ -178,9 +179,10 @@ def _measured(title: str, unit: str, series: Sequence[tuple[int, float | None]])
     return Panel(title, drawn)
 
 
-def _one_line(series: Sequence[tuple[int, float | None]]) -> go.Scatter:
+def _one_line(series: Sequence[tuple[int, float | None]]) -> Trace:
     """Round and value, for all hospitals together."""
-    return go.Scatter(
+    return trace(
+        "scatter",
         x=[number for number, _ in series],
         y=[value for _, value in series],
         mode=line_mode(len(series)),
@@ -209,7 +211,8 @@ def costs(run: RunRecord, rounds: Sequence[RoundRecord]) -> Group:
 
 def _seconds(run: RunRecord, rounds: Sequence[RoundRecord]) -> Panel:
     bars = [
-        go.Bar(
+        trace(
+            "bar",
             x=[record.round for record in rounds],
             y=[record.seconds.of(phase) for record in rounds],
             name=phase,
@@ -237,7 +240,8 @@ def _seconds(run: RunRecord, rounds: Sequence[RoundRecord]) -> Panel:
 def _bytes_by_round(run: RunRecord, rounds: Sequence[RoundRecord]) -> Panel:
     size, unit = byte_unit(max(max(record.bytes.up, record.bytes.down) for record in rounds))
     bars = [
-        go.Bar(
+        trace(
+            "bar",
             x=[record.round for record in rounds],
             y=[getattr(record.bytes, way) / size for record in rounds],
             name=words,
@@ -262,7 +266,8 @@ def _bytes_by_round(run: RunRecord, rounds: Sequence[RoundRecord]) -> Panel:
 def _bytes_by_site(sites: Sequence[SiteTotals]) -> Panel:
     size, unit = byte_unit(max(max(site.bytes_up, site.bytes_down) for site in sites))
     bars = [
-        go.Bar(
+        trace(
+            "bar",
             x=[count / size for count in counts],
             y=list(range(len(sites))),
             orientation="h",
@@ -305,9 +310,10 @@ def answers(rounds: Sequence[RoundRecord], sites: Sequence[str]) -> Group | None
     return Group(panels=[Panel("Who answered, round by round", drawn, wide=True)], keys=keys)
 
 
-def _cells(rounds: Sequence[RoundRecord], here: Sequence[Sequence[SiteRound | None]]) -> go.Heatmap:
+def _cells(rounds: Sequence[RoundRecord], here: Sequence[Sequence[SiteRound | None]]) -> Trace:
     colours = [(STATUS_COLOURS[status], step) for step, status in enumerate(_STATUSES)]
-    return go.Heatmap(
+    return trace(
+        "heatmap",
         x=[record.round for record in rounds],
         y=list(range(len(here))),
         z=[[_STATUSES.index(site.status) if site else None for site in row] for row in here],

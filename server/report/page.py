@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import plotly.offline
 from markupsafe import Markup
 
 from common.files import write_whole
@@ -33,6 +32,8 @@ from server.report.wording import NOTHING, bounds, decimals, in_bytes, in_second
 
 REPORT_FILE = "report.html"
 PACKAGE = "server.report"
+PLOTLY = "package_data/plotly.min.js"
+"""Plotly as a browser reads it, in its package; to import the package takes longer than to write a page."""
 _NO_LABELS = (
     "No round has a zero-shot AUROC: either the spec asks no zero-shot task, "
     "or no held-out patient is labelled for one."
@@ -91,7 +92,7 @@ def render(run: RunRecord, rounds: Sequence[RoundRecord], comparison: Comparison
     models = models_of(run, comparison)
     verdict = judge(comparison) if comparison else None
     sections = _sections(run, rounds, models)
-    library, drawing = plotly.offline.get_plotlyjs(), asset(PACKAGE, "page.js")
+    library, drawing = asset("plotly", PLOTLY), asset(PACKAGE, "page.js")
     return template(PACKAGE, "template.html").render(
         run=run,
         summary=paragraph(run, rounds, verdict),
@@ -140,12 +141,7 @@ def _present(group: Group | None) -> list[Group]:
 
 def _figures(sections: Iterable[Section]) -> Markup:
     """Every figure, in the order of the page, as JSON that may stand inside a script element."""
-    drawn = [
-        panel.figure.to_plotly_json()
-        for section in sections
-        for group in section.groups
-        for panel in group.panels
-    ]
+    drawn = [panel.figure for section in sections for group in section.groups for panel in group.panels]
     text = json.dumps(drawn, separators=(",", ":"), allow_nan=False)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")

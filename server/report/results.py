@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-
 from server.report.panels import (
     KIND_COLOURS,
     KIND_SYMBOLS,
     KIND_WORDS,
     MUTED,
+    Figure,
     Group,
     Key,
     Panel,
+    Trace,
     dotted_line,
     figure,
     line_mode,
@@ -20,6 +20,7 @@ from server.report.panels import (
     round_axis,
     row_axis,
     row_pixels,
+    trace,
 )
 from server.report.records import FinalScores, Interval, ModelRecord, RetrievalScore, RoundRecord
 from server.report.wording import titled
@@ -65,7 +66,7 @@ def _mean_by_round(
 ) -> Panel:
     series = [(record.round, record.evaluation.mean_auroc) for record in rounds]
     drawn = _federated_curve(series, final.mean_auroc, scale, height=300)
-    drawn.add_traces([_end_of(model, value, rounds[-1].round) for model, value in ends])
+    drawn["data"] += [_end_of(model, value, rounds[-1].round) for model, value in ends]
     return Panel(_rise(series), drawn)
 
 
@@ -87,8 +88,9 @@ def _rise(series: Sequence[tuple[int, float | None]]) -> str:
     return f"Mean AUROC {'rises' if last > first else 'goes'} from {first:.3f} to {last:.3f}"
 
 
-def _end_of(model: ModelRecord, value: float, last: int) -> go.Scatter:
-    return go.Scatter(
+def _end_of(model: ModelRecord, value: float, last: int) -> Trace:
+    return trace(
+        "scatter",
         x=[1, last] if last > 1 else [0.5, 1.5],
         y=[value, value],
         mode="lines",
@@ -100,10 +102,11 @@ def _end_of(model: ModelRecord, value: float, last: int) -> go.Scatter:
 
 def _federated_curve(
     series: Sequence[tuple[int, float | None]], final: Interval | None, scale: list[float], *, height: int
-) -> go.Figure:
+) -> Figure:
     known = [(number, value) for number, value in series if value is not None]
     colour = KIND_COLOURS["federated"]
-    curve = go.Scatter(
+    curve = trace(
+        "scatter",
         x=[number for number, _ in known],
         y=[value for _, value in known],
         mode=line_mode(len(known)),
@@ -124,8 +127,9 @@ def _federated_curve(
     )
 
 
-def _estimate(final: Interval, last: int, colour: str) -> go.Scatter:
-    return go.Scatter(
+def _estimate(final: Interval, last: int, colour: str) -> Trace:
+    return trace(
+        "scatter",
         x=[last],
         y=[final.value],
         mode="markers",
@@ -145,7 +149,8 @@ def _by_steps(models: Sequence[ModelRecord]) -> list[Panel]:
     for model in reversed(drawn):
         points = [point for point in model.curve if point.mean_auroc is not None]
         traces.append(
-            go.Scatter(
+            trace(
+                "scatter",
                 x=[point.steps for point in points],
                 y=[point.mean_auroc for point in points],
                 mode="lines" if model.kind == "local" else line_mode(len(points)),
@@ -187,7 +192,7 @@ def comparison(models: Sequence[ModelRecord], tasks: Sequence[str]) -> Group | N
     )
 
 
-def _dots(row: Sequence[tuple[ModelRecord, Interval | None]], scale: list[float]) -> go.Figure:
+def _dots(row: Sequence[tuple[ModelRecord, Interval | None]], scale: list[float]) -> Figure:
     traces = []
     for height, (model, estimate) in enumerate(row):
         if estimate is not None:
@@ -237,10 +242,11 @@ def _recall(asked: Sequence[RetrievalScore], cut: int) -> Panel:
     )
 
 
-def _retrieved(rows: Sequence[tuple[RetrievalScore, Interval | None, float | None]], unit: str) -> go.Figure:
+def _retrieved(rows: Sequence[tuple[RetrievalScore, Interval | None, float | None]], unit: str) -> Figure:
     colour = KIND_COLOURS["federated"]
     marks = [(height, chance) for height, (_, _, chance) in enumerate(rows) if chance is not None]
-    chances = go.Scatter(
+    chances = trace(
+        "scatter",
         x=[chance for _, chance in marks],
         y=[height for height, _ in marks],
         mode="markers",
@@ -262,8 +268,9 @@ def _retrieved(rows: Sequence[tuple[RetrievalScore, Interval | None, float | Non
     )
 
 
-def _dot(estimate: Interval, height: int, name: str, colour: str, symbol: str) -> go.Scatter:
-    return go.Scatter(
+def _dot(estimate: Interval, height: int, name: str, colour: str, symbol: str) -> Trace:
+    return trace(
+        "scatter",
         x=[estimate.value],
         y=[height],
         mode="markers",

@@ -7,10 +7,12 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import plotly.graph_objects as go
 import plotly.offline
 import pytest
 from hypothesis import given
@@ -169,6 +171,18 @@ def test_every_chart_has_a_title_and_every_figure_a_place(page: Page) -> None:
     places = [attributes for tag, attributes in page.tags if attributes.get("class") == "chart"]
     assert len(places) == len(page.figures) > 20
     assert all(place["aria-label"] for place in places)
+
+
+def test_plotlys_own_classes_know_every_setting_of_every_figure(page: Page) -> None:
+    for figure in page.figures:
+        drawn = go.Figure(figure).to_plotly_json()
+        assert drawn["data"] == figure["data"]
+        assert {**drawn["layout"], "template": None} == {**figure["layout"], "template": None}
+
+
+def test_a_page_is_written_without_plotlys_classes() -> None:
+    looked = "import sys, server.report.page; sys.exit('plotly.basedatatypes' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", looked], check=False).returncode == 0
 
 
 def test_every_axis_that_measures_is_labelled(page: Page) -> None:
