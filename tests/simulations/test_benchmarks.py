@@ -25,7 +25,7 @@ from server.ledgers import LedgerHeads
 from server.report.records import FinalScores
 from server.rounds import collect, instruct
 from simulations.benchmarks.cli import bench, engine_table, hub_table, secagg_table
-from simulations.benchmarks.engine import EngineTimes, time_engines
+from simulations.benchmarks.engine import EngineRun, EngineTimes, time_engines
 from simulations.benchmarks.fresh import peak_bytes, run_fresh
 from simulations.benchmarks.hub_memory import HubMemory, HubPeak, hub_spec, measure_hub
 from simulations.benchmarks.hub_process import AnsweringGrid
@@ -179,7 +179,8 @@ def test_more_sites_than_a_federation_holds_are_refused() -> None:
 
 
 def test_tables_say_which_goals_are_missed() -> None:
-    times = EngineTimes(10, 10, 2, 1000, 10.0, 60.0, 6.0, 5.0, 50.0, False, "ab")
+    ours, slower = (EngineRun(seconds, 4.0, 5.0, 1000, "ab") for seconds in (10.0, 11.0))
+    times = EngineTimes(10, 10, 2, [slower, ours], [EngineRun(60.0, 9.0, 50.0, 1000, "cd")])
     assert str(engine_table(times).caption) == ("✓ Ray / in-process = 6.0 (goal 5)\n✗ weights are different")
     memory = HubMemory(1000, 2, (HubPeak(4, 0, 8000, 1.0), HubPeak(16, 0, 12000, 1.0)))
     assert str(hub_table(memory).caption) == (
@@ -190,15 +191,19 @@ def test_tables_say_which_goals_are_missed() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: fedvlp[ray]")
 def test_both_engines_run_to_the_end_and_end_in_the_same_bits() -> None:
-    words = ["engine", "--sites", "2", "--rounds", "2", "--local-steps", "1", "--json"]
+    words = ["engine", "--sites", "2", "--rounds", "2", "--local-steps", "1", "--repeats", "2", "--json"]
     done = CliRunner().invoke(bench, words, catch_exceptions=False)
     said = json.loads(done.stdout)
     assert said["weights_equal"] is True
     assert (said["sites"], said["rounds"], said["local_steps"]) == (2, 2, 1)
     ratio = said["seconds_ray"] / said["seconds_inprocess"]
     assert said["ratio_ray_over_inprocess"] == pytest.approx(ratio)
-    assert said["seconds_inprocess"] > said["round_seconds_inprocess"] > 0
-    assert said["seconds_ray"] > said["round_seconds_ray"] > 0
+    for engine in ("inprocess", "ray"):
+        assert len(said[engine]) == 2
+        assert said[f"seconds_{engine}"] == min(run["seconds"] for run in said[engine])
+        phases = [said[f"{phase}_seconds_{engine}"] for phase in ("start", "round", "end")]
+        assert min(phases) > 0
+        assert sum(phases) == pytest.approx(said[f"seconds_{engine}"])
 
 
 @pytest.mark.slow
