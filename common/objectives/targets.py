@@ -3,7 +3,8 @@ alike.
 
 Against false negatives: two patients with the same findings are no counterexamples to each other (Wang et al.
 2022, MedCLIP, arXiv:2210.10163). The same finding on the left of one and on the right of the other is two
-findings. Shapes: B pairs, T word pieces, F entities, W words.
+findings, which overlap by half: they share what it is, and not where. Shapes: B pairs, T word pieces,
+F entities, W words.
 """
 
 import torch
@@ -69,12 +70,15 @@ def opposed(stated: Tensor, denied: Tensor, sides: Tensor) -> Tensor:
 def entity_overlap(findings: Tensor, sides: Tensor) -> Tensor:
     """(B, B) Jaccard overlap of what two reports state, 0..1; 0 where one of them states nothing.
 
+    A finding is what it is and where it is: one on the left and one on the right share the half of it, 1 of 3
+    halves in all, and are so more alike than two that share a broader entity or nothing.
+
     Args:
         findings: (B, F) bool, what each report says is there.
         sides: (B, F, 2) bool, whether it says so of the left, and of the right.
     """
     stated = findings.float()
-    both = _shared(stated, stated, sides)
+    both = (_shared(stated, stated, sides) + stated @ stated.T) / 2
     either = stated.sum(dim=1)[:, None] + stated.sum(dim=1)[None] - both
     return both / either.clamp(min=1)
 

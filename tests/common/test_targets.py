@@ -52,10 +52,16 @@ def test_a_finding_on_the_left_is_not_that_on_the_right() -> None:
     finding, sides = one_finding(LEFT, RIGHT, BOTH, NEITHER, LEFT)
     expected = torch.ones(5, 5)
     expected[0, 1] = expected[1, 0] = expected[1, 4] = expected[4, 1] = 0
-    assert entity_overlap(finding, sides).equal(expected)
     assert label_cosine(finding, ~finding, sides).equal(expected)
     assert label_cosine(~finding, finding, sides).equal(expected), "denied on the left, and on the right"
     assert same_findings(finding, sides).equal(expected.bool())
+
+
+def test_a_finding_on_the_other_side_overlaps_by_what_it_is_and_not_by_where() -> None:
+    finding, sides = one_finding(LEFT, RIGHT, BOTH, NEITHER, LEFT)
+    expected = torch.ones(5, 5)
+    expected[0, 1] = expected[1, 0] = expected[1, 4] = expected[4, 1] = 1 / 3
+    torch.testing.assert_close(entity_overlap(finding, sides), expected)
 
 
 def test_what_is_denied_on_the_other_side_is_no_contradiction() -> None:
@@ -69,7 +75,7 @@ def test_what_is_denied_on_the_other_side_is_no_contradiction() -> None:
 def test_other_findings_are_shared_whatever_the_side_of_one() -> None:
     stated = torch.ones(2, 3, dtype=torch.bool)
     sides = torch.tensor([[LEFT, NEITHER, LEFT], [RIGHT, NEITHER, LEFT]])
-    assert entity_overlap(stated, sides)[0, 1].item() == pytest.approx(2 / 4)
+    assert entity_overlap(stated, sides)[0, 1].item() == pytest.approx(2.5 / 3.5)
     assert label_cosine(stated, ~stated, sides)[0, 1].item() == pytest.approx(2 / 3)
     assert not same_findings(stated, sides)[0, 1]
 
