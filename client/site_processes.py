@@ -1,7 +1,7 @@
 """A site at work: its SuperNode and its gate, kept running until it is told to stop.
 
 HOME/run/      the secret that both share, the gate's settings, Flower's own home in home/, the lock
-HOME/logs/     what each of them prints
+HOME/logs/     what each of them prints, and what it printed before
 """
 
 import os
@@ -20,7 +20,7 @@ from client.gate.wire import NodeConfig
 from client.home import AUTHORITY, Home
 from common.files import write_whole
 from common.lock_file import held_alone
-from common.processes.child import Child, plain
+from common.processes.child import Child
 from common.processes.party import Party
 
 HOST = "127.0.0.1"
@@ -71,14 +71,18 @@ class SiteWork:
         write_whole(self._run_folder / SECRET, secrets.token_bytes(SECRET_BYTES), mode=0o600)
         write_whole(self._run_folder / SETTINGS, self._gate_settings(port).encode(), mode=0o600)
         site = Party(
-            self.home.name, folder=self._run_folder, logs=self.home.folder / LOGS, threads=self.threads
+            self.home.name,
+            folder=self._run_folder,
+            logs=self.home.folder / LOGS,
+            threads=self.threads,
+            rotated_logs=True,
         )
         try:
             gate_child = site.spawn_module(GATE, [str(self._run_folder / SETTINGS)])
             say(f"{self.home.name} starts; the hub is {hub}; logs in {self.home.folder / LOGS}")
-            gate_lines, link = _Lines(gate_child), self._connect(site, hub, port)
+            link = self._connect(site, hub, port)
             while True:
-                for line in (*gate_lines.fresh(), *link.news()):
+                for line in (*_shown(gate_child), *link.news()):
                     say(line)
                 gate_child.require_running()
                 if not link.supernode.running:
@@ -118,20 +122,10 @@ class SiteWork:
         return _Link(child, hub, authority)
 
 
-class _Lines:
-    """What a child prints, whole line by whole line, with nothing in it that a terminal would obey."""
-
-    def __init__(self, child: Child) -> None:
-        self._log, self._read, self._rest = child.log, child.begin, b""
-
-    def fresh(self) -> Iterator[str]:
-        with self._log.open("rb") as file:
-            file.seek(self._read)
-            *lines, self._rest = (self._rest + file.read()).split(b"\n")
-            self._read = file.tell()
-        for line in lines:
-            shown = plain(line.decode(errors="replace"))[:LONGEST_SHOWN]
-            yield "".join(letter if letter.isprintable() else "?" for letter in shown)
+def _shown(child: Child) -> Iterator[str]:
+    """The lines that a child printed since the last call, with nothing in them that a terminal would obey."""
+    for line in child.news():
+        yield "".join(letter if letter.isprintable() else "?" for letter in line[:LONGEST_SHOWN])
 
 
 class _Link:
@@ -139,11 +133,11 @@ class _Link:
 
     def __init__(self, supernode: Child, hub: str, authority: Path) -> None:
         self.supernode = supernode
-        self._lines, self._hub, self._authority = _Lines(supernode), hub, authority
+        self._hub, self._authority = hub, authority
         self._since, self._told = time.monotonic(), False
 
     def news(self) -> Iterator[str]:
-        if any(LET_IN in line for line in self._lines.fresh()):
+        if any(LET_IN in line for line in _shown(self.supernode)):
             self._told = True
             yield f"connected to the hub at {self._hub}"
         elif not self._told and time.monotonic() - self._since > SILENCE_SECONDS:

@@ -1,4 +1,4 @@
-"""Child processes with one log file each, none of which outlives us."""
+"""Child processes with a log each, none of which outlives us."""
 
 import os
 import re
@@ -8,9 +8,11 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from common.errors import PeerError
 from common.processes import leash
+from common.processes.rotating_log import RotatingLog
 
 STOP_SECONDS = 6.0
 """How long a child may take to end by itself; Flower's own exit handlers need up to five."""
@@ -22,30 +24,41 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Child:
-    """One process, the leader of a group of its own, writing to one log file.
+    """One process, the leader of a group of its own, writing to one log file, or to files of bounded size.
 
     On Linux it is told to end when the thread that started it ends, however that happens; start it from a
     thread that lives as long as the child should.
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], *, environment: Mapping[str, str], log: Path
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        log: Path,
+        rotated: bool = False,
     ) -> None:
-        """Start `command` (its first word an absolute path); what it prints is appended to `log`."""
+        """Start `command` (its first word an absolute path); what it prints is appended to `log`.
+
+        With `rotated`, it is handed on by this process, which begins another file when one is full.
+        """
         self.name, self.log = name, log
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
-            self.begin = output.tell()
-            """Where in the log this process begins."""
+            self._begin = output.tell()  # where in the log this process begins
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *command],
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdout=subprocess.PIPE if rotated else output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         self.pid = self._process.pid
+        self._rotating: RotatingLog | None = None
+        if self._process.stdout is not None:
+            self._rotating = RotatingLog(log, cast(BinaryIO, self._process.stdout))
 
     @property
     def running(self) -> bool:
@@ -61,12 +74,24 @@ class Child:
 
     def reap(self) -> int:
         """Wait for the end and return the exit code, negative for a signal."""
-        return self._process.wait()
+        code = self._process.wait()
+        if self._rotating is not None:
+            self._rotating.settle()
+        return code
+
+    def news(self) -> list[str]:
+        """The whole lines that a process with a rotated log printed since the last call."""
+        assert self._rotating is not None, "its log is one file, which is read as a whole"
+        return [plain(line) for line in self._rotating.fresh()]
 
     def output(self) -> str:
-        """What this process printed so far, without colours."""
+        """What this process printed so far, without colours; of a rotated log the last lines."""
+        if self._rotating is not None:
+            if not self.running:
+                self._rotating.settle()
+            return plain(self._rotating.output())
         with self.log.open("rb") as file:
-            file.seek(self.begin)
+            file.seek(self._begin)
             return plain(file.read().decode(errors="replace"))
 
     def last_words(self) -> str:

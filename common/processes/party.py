@@ -18,7 +18,9 @@ LOOPBACK = "127.0.0.1,localhost"
 class Party:
     """One organisation; nothing of it is shared with another but the address and the authority."""
 
-    def __init__(self, name: str, *, folder: Path, logs: Path, threads: int) -> None:
+    def __init__(
+        self, name: str, *, folder: Path, logs: Path, threads: int, rotated_logs: bool = False
+    ) -> None:
         """Keep keys and Flower's home under `folder`, one log per program under `logs`.
 
         Args:
@@ -26,9 +28,10 @@ class Party:
             folder: made when the first file is written.
             logs: see `log`.
             threads: OMP_NUM_THREADS of its processes.
+            rotated_logs: whether logs are kept in files of bounded size, see `common.processes.rotating_log`.
         """
         self.name, self.folder = name, folder
-        self._logs, self._threads = logs, threads
+        self._logs, self._threads, self._rotated = logs, threads, rotated_logs
         self.children: list[Child] = []
 
     @property
@@ -82,7 +85,13 @@ class Party:
 
     def _spawn(self, program: str, command: Sequence[str], variables: Mapping[str, str]) -> Child:
         self.folder.mkdir(parents=True, exist_ok=True)
-        child = Child(f"{program} of {self.name}", command, environment=variables, log=self.log(program))
+        child = Child(
+            f"{program} of {self.name}",
+            command,
+            environment=variables,
+            log=self.log(program),
+            rotated=self._rotated,
+        )
         self.children.append(child)
         return child
 

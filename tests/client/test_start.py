@@ -70,11 +70,14 @@ def test_of_a_site_s_processes_the_one_that_calls_the_hub_knows_the_proxy(
 ) -> None:
     home, seen = found(tmp_path, sites=["north"]).homes["north"], {}
 
-    def look(name: str, command: object, *, environment: dict[str, str], log: Path) -> MagicMock:
+    def look(
+        name: str, command: object, *, environment: dict[str, str], log: Path, rotated: bool
+    ) -> MagicMock:
+        assert rotated
         seen[log.stem] = environment.get("HTTPS_PROXY")
         if len(seen) == 2:
             raise KeyboardInterrupt
-        return MagicMock(running=False, log=Path(os.devnull), begin=0)
+        return MagicMock(running=False, news=list)
 
     monkeypatch.setenv("HTTPS_PROXY", "http://north:word@proxy:3128")
     monkeypatch.setattr("common.processes.party.Child", look)
