@@ -353,7 +353,8 @@ def test_only_programs_that_call_the_hub_know_the_proxy_and_its_password(
 ) -> None:
     seen: dict[str, set[str]] = {}
 
-    def look(name: str, command: object, *, environment: dict[str, str], log: Path) -> None:
+    def look(name: str, command: object, *, environment: dict[str, str], log: Path, rotated: bool) -> None:
+        assert not rotated
         seen[log.stem] = {variable for variable in environment if "@proxy" in environment[variable]}
 
     monkeypatch.setenv("HTTPS_PROXY", "http://north:word@proxy:3128")
