@@ -25,6 +25,7 @@ from common.store import Store, write_labels
 from common.terminal import run_command
 
 cli = typer.Typer(
+    rich_markup_mode="markdown",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     help="One hospital of the federation. What it reads and writes stays in the hospital.",

@@ -32,6 +32,7 @@ from simulations.sites import parse_sites
 from simulations.workers import start_worker_server
 
 cli = typer.Typer(
+    rich_markup_mode="markdown",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     help="Federations on one machine: fast, and repeatable to the bit.",
@@ -204,7 +205,9 @@ def phantom_command(
     studies: Annotated[int, typer.Option(help="Mean number of studies of a hospital.")] = 300,
     bank_studies: Annotated[int, typer.Option(help="Studies of the public bank; 0 for none.")] = 300,
     seed: Annotated[int, typer.Option(min=0, help="From which everything is drawn.")] = 0,
-    workers: Workers = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that draw studies.  [default: one per core]")
+    ] = None,
 ) -> None:
     """Make phantom hospitals: DICOM radiographs, reports in house style and, beside them, the truth."""
     from simulations.phantom.folders import make_hospitals
