@@ -1,4 +1,7 @@
-"""`fedvlp-server`: what a consortium's operator runs."""
+"""`fedvlp-server`: what a consortium's operator runs.
+
+What a command needs is imported when it runs: torch and Flower take seconds, and most need neither.
+"""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,17 +11,15 @@ import typer
 from pydantic import ValidationError
 
 from common.errors import ConfigurationError, InputRefusedError
-from common.model_folder import write_model
-from common.project import open_project
+from common.loading import loading
 from common.roster import Member, make_roster
 from common.terminal import run_command
-from server.checkpoint import load_last_checkpoint
 from server.project_cli import project
 from server.provision_cli import admit, init, members, remove, renew
-from server.report.page import write_report
 from server.service_cli import proxy, run, start, status, stop
 
 cli = typer.Typer(
+    rich_markup_mode="markdown",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
     help="The hub of the federation. It sees models and sums, never a patient's row.",
@@ -68,12 +69,19 @@ def make_roster_file(
 @cli.command()
 def report(run: RunFolder) -> None:
     """Write report.html of a run anew."""
+    from server.report.page import write_report
+
     typer.echo(f"report: {write_report(run)}")
 
 
 @cli.command()
 def export(run: RunFolder, out: Annotated[Path, typer.Argument(help="Folder for the model.")]) -> None:
     """Write the model of a run's last finished round for `transformers`, also while the run goes on."""
+    with loading():
+        from common.model_folder import write_model
+        from common.project import open_project
+        from server.checkpoint import load_last_checkpoint
+
     opened = open_project(run / "project")
     state = load_last_checkpoint(run / "checkpoints", opened)
     if state is None:

@@ -9,15 +9,12 @@ from typing import Annotated
 import typer
 
 from common.approval import Statement
-from common.bundle_folder import Offer, open_bundle, sign_bundle
 from common.errors import ConfigurationError
-from common.project import create_project
+from common.loading import loading
 from common.roster import read_roster
 from common.signed import read_signed
 from common.spec.run import read_spec
 from common.store import Store
-from server.approvals import ApprovalBox
-from server.flower_app import app_folder, build_app, lock_file
 from server.home import HubHome
 from server.members import Members
 from server.provision_cli import HOME, Home, PasswordFile, password_of
@@ -47,6 +44,11 @@ def create(
     home: Home = HOME,
 ) -> None:
     """Train the vocabulary on public text, pin code, packages, settings and terms, and sign it all."""
+    with loading():
+        from common.bundle_folder import Offer, sign_bundle
+        from common.project import create_project
+        from server.flower_app import lock_file
+
     place = HubHome(home.expanduser())
     consortium = place.consortium()
     for name in site:
@@ -92,6 +94,9 @@ def receive(
     home: Home = HOME,
 ) -> None:
     """Take approvals and revocations that came by file; a hub that runs obeys them from its next round on."""
+    with loading():
+        from server.approvals import ApprovalBox
+
     box = ApprovalBox(HubHome(home.expanduser()))
     for path in statements:
         said = read_signed(path, Statement)
@@ -106,6 +111,10 @@ def approvals(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Say which sites approve a bundle at this moment, as far as the hub knows."""
+    with loading():
+        from common.bundle_folder import open_bundle
+        from server.approvals import ApprovalBox
+
     place = HubHome(home.expanduser())
     opened = open_bundle(bundle, operator=place.consortium().operator, now=datetime.now(UTC))
     approving = set(ApprovalBox(place).approvers(opened.digest))
@@ -119,6 +128,8 @@ def approvals(
 
 def _fab() -> bytes:
     from tempfile import TemporaryDirectory
+
+    from server.flower_app import app_folder, build_app
 
     with TemporaryDirectory() as folder:
         return build_app(app_folder(Path(folder))).fab

@@ -10,15 +10,11 @@ from typing import Annotated
 import typer
 
 from common.errors import ConfigurationError
+from common.loading import loading
 from common.processes.asking import stop_asked
 from server.home import HubHome
-from server.interior import Interior
 from server.members import Members
 from server.provision_cli import HOME, Home
-from server.proxy import ProxyTerms, write_proxy
-from server.service import started
-from server.unfinished import UnfinishedRuns
-from server.watching import watch_run
 
 PORT = 8000
 Port = Annotated[int, typer.Option(min=1, max=65535, help="The hub's port on the loopback.")]
@@ -29,6 +25,9 @@ def start(port: Port = PORT, home: Home = HOME) -> None:
 
     It listens on the loopback only; hospitals reach it through the reverse proxy, see `proxy`.
     """
+    with loading():
+        from server.service import started
+
     place = HubHome(home.expanduser())
     consortium = place.consortium()
     logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stderr)
@@ -47,6 +46,11 @@ def run(
     home: Home = HOME,
 ) -> None:
     """Start the run of a bundle at the hub that runs, and watch it; Ctrl-C ends the watching, not the run."""
+    with loading():
+        from server.interior import Interior
+        from server.unfinished import UnfinishedRuns
+        from server.watching import watch_run
+
     interior = Interior(HubHome(home.expanduser()))
     runs = UnfinishedRuns(interior)
     with interior.control() as control:
@@ -70,6 +74,10 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Say which hospitals are connected and what runs."""
+    with loading():
+        from server.interior import Interior
+        from server.unfinished import UnfinishedRuns
+
     place = HubHome(home.expanduser())
     interior = Interior(place)
     members = [member.name for member in Members(place).all() if member.removed is None]
@@ -93,6 +101,10 @@ def status(
 
 def stop(home: Home = HOME) -> None:
     """End the run that the hub has; its checkpoints stay, and `run --resume` takes it up again."""
+    with loading():
+        from server.interior import Interior
+        from server.unfinished import UnfinishedRuns
+
     interior = Interior(HubHome(home.expanduser()))
     runs = UnfinishedRuns(interior)
     found = list(runs.all())
@@ -121,6 +133,9 @@ def proxy(
     home: Home = HOME,
 ) -> None:
     """Write the settings of the reverse proxy, the hub's only door; again after `renew hub`."""
+    with loading():
+        from server.proxy import ProxyTerms, write_proxy
+
     place = HubHome(home.expanduser())
     terms = ProxyTerms(
         listen=listen,
