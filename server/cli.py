@@ -82,6 +82,8 @@ def export(run: RunFolder, out: Annotated[Path, typer.Argument(help="Folder for 
         from common.project import open_project
         from server.checkpoint import load_last_checkpoint
 
+    if not (run / "project").is_dir():
+        raise InputRefusedError(f"{run} holds no run; name the --out folder of one that has begun")
     opened = open_project(run / "project")
     state = load_last_checkpoint(run / "checkpoints", opened)
     if state is None:

@@ -1,5 +1,6 @@
 """One run at the hub: its settings, its folder, the record of each round, and its conclusion.
 
+OUT/project/       what the hospitals obey, see `common.project`
 OUT/checkpoints/   the last states, see `server.checkpoint`
 OUT/rounds.jsonl   a line per round
 OUT/run.json       the whole run, written last
@@ -7,6 +8,7 @@ OUT/model/         the trained model for `transformers`
 """
 
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +21,7 @@ import numpy as np
 from flwr.serverapp import Grid
 
 from common.errors import ConfigurationError
-from common.files import write_whole
+from common.files import whole_folder, write_whole
 from common.model_folder import write_model
 from common.project import Project
 from common.spec.privacy import PatientPrivacySpec
@@ -48,6 +50,11 @@ class RunSettings:
     engine: Engine
     hub: Path | None = None
     """Home of the consortium, whose members must have approved the project; None in simulation."""
+
+    @property
+    def kept_project(self) -> Path:
+        """Where the run keeps what the hospitals obey."""
+        return self.out / "project"
 
     @property
     def checkpoints(self) -> Path:
@@ -122,12 +129,22 @@ def start_or_resume(
     history = History(settings.out)
     if not settings.resume:
         refuse_another_run(settings)
+    keep_project(settings)
+    if not settings.resume:
         return fresh_global_state(project), history
     state = load_last_checkpoint(settings.checkpoints, project) or fresh_global_state(project)
     written = history.resume(state.round)
     if not written and (record := last_record(settings.checkpoints)) is not None:
         history.append(record.model_copy(update={"evaluation": evaluator.glance(state).evaluation}))
     return state, history
+
+
+def keep_project(settings: RunSettings) -> None:
+    """Copy the project into the run's folder, if it lies elsewhere: bundles are replaced, runs are not."""
+    if settings.project.resolve() == settings.kept_project.resolve():
+        return
+    with whole_folder(settings.kept_project) as beside:
+        shutil.copytree(settings.project, beside, copy_function=shutil.copyfile, dirs_exist_ok=True)
 
 
 def refuse_another_run(settings: RunSettings) -> None:

@@ -1,12 +1,14 @@
 """A run of a consortium, in one process: hospitals take part while they approve, and no longer."""
 
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from consortium_samples import Consortium, found
 from privacy_samples import joint_spec, private_spec
+from saying import Say
 from tiny import SITES, tiny_spec
 
 from client.app import app
@@ -98,6 +100,26 @@ def test_a_removed_site_is_no_longer_asked_and_a_changed_bundle_does_not_run(
     again = RunSettings(folder, tmp_path / "again", {}, False, "inprocess", hub=chest.hub.folder)
     with pytest.raises(IntegrityError, match=r"app\.fab differs"):
         run(grid, again)
+
+
+def test_a_run_is_exported_from_its_own_folder_when_its_bundle_is_gone(
+    tmp_path: Path, hurried: Project, stores: dict[str, Store], bank: Store, say: Say
+) -> None:
+    chest = found(tmp_path)
+    folder = chest.bundle(hurried).project.folder
+    for site in SITES:
+        approvals = chest.approvals(site)
+        chest.box.receive(approvals.approve(folder, now=chest.founded)[1], now=chest.founded)
+    settings = RunSettings(folder, tmp_path / "out", {}, False, "inprocess", hub=chest.hub.folder)
+    assert say("fedvlp-server", "export", "out", "model") == (
+        3,
+        "fedvlp-server: out holds no run; name the --out folder of one that has begun\n",
+    )
+    run(InProcessGrid({site: chest.node(site, stores, bank) for site in SITES}, client_app=app), settings)
+    shutil.rmtree(folder)
+    assert say("fedvlp-server", "export", "out", "model") == (0, "model after round 3 in model\n")
+    written = [tmp_path / where / "model.safetensors" for where in ("model", "out/model")]
+    assert written[0].read_bytes() == written[1].read_bytes()
 
 
 def signed_roster(chest: Consortium, *, without: str = "") -> Roster:
