@@ -24,7 +24,6 @@ from common.files import sha256_of, whole_folder, write_whole
 from common.lock_file import held_alone
 from common.project import MANIFEST, SPEC
 from common.regular_file import read_regular
-from common.secagg.keys import identity_of
 from common.signed import parse_signed
 
 NodeConfig = Mapping[str, str | int | float | bool]
@@ -54,7 +53,7 @@ class Approvals:
         except (OSError, ValueError, TypeError):
             raise self._damaged("cannot be read") from None
         found = tuple(parse_signed(one, Statement, where=str(path)) for one in said)
-        identity = identity_of(self.home.identity()).hex()
+        identity = self.home.kit().identity  # the public half: whoever reads statements needs no secret
         for number, statement in enumerate(found, start=1):
             statement.require_signature(identity, signer="this site")
             if statement.sequence != number:

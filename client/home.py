@@ -8,10 +8,11 @@ HOME/kit.json         the consortium's answer: hub, authority, operator
 HOME/authority.pem    from the kit, for Flower and others who read files
 HOME/certificate.pem  from the kit: this site's certificate, for networks that ask for one
 HOME/roster.json      the approved roster
-HOME/latest-time      see `client.clock`
+HOME/clock/           see `client.clock`
 HOME/approvals.json   what the site's people said of projects, see `client.approvals`
 HOME/projects/        the bundles that they approved
 HOME/secagg/          see `client.secagg`
+HOME/training/        a round that was cut short, see `train.save_every_steps`
 HOME/run/, logs/      see `client.site_processes`
 HOME/audit/           see `client.audit`
 HOME/ledger/          see `client.ledger`; another folder where the site says so

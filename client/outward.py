@@ -69,6 +69,7 @@ FIXED = frozenset(
         "site not initialised",
         "site without a public size class",
         "the GPU has no bfloat16",
+        "the app cannot be confined at this site",
         "the app cannot be loaded at this site",
         "the app took too long",
         "the app's answer cannot be read",

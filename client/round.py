@@ -36,8 +36,8 @@ from common.update import FIXED_POINT, Planes, Vector, digest_weights, pack, pac
 
 log = logging.getLogger("fedvlp")
 
-TRAINING_STATE = "training-state.safetensors"
-"""In the site's home: see `train.save_every_steps`."""
+TRAINING, TRAINING_STATE = "training", "training-state.safetensors"
+"""Folder in the site's home, and the file in it: see `train.save_every_steps`."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def open_site(node: NodeConfig) -> Site:
         *(str(node.get(key, "")) for key in ("bank", "ledger")),
     )
     if node.get("home"):
-        site = replace(site, state=Path(str(node["home"])) / TRAINING_STATE)
+        site = replace(site, state=Path(str(node["home"])) / TRAINING / TRAINING_STATE)
     rounds = _secure_rounds(site.name, site.project, node)
     return site if rounds is None else replace(site, secure_rounds=rounds)
 

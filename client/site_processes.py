@@ -48,6 +48,7 @@ class SiteWork:
     node: NodeConfig
     memory_gib: int | None
     threads: int
+    require_landlock: bool = False
 
     def keep_running(self, say: Callable[[str], None]) -> None:
         """Run until interrupted; `say` is called with each line that a person should see.
@@ -105,6 +106,7 @@ class SiteWork:
             rule=ApprovedSettings(kind="approved", home=self.home.folder),
             node=self.node,
             memory_gib=self.memory_gib,
+            require_landlock=self.require_landlock,
         ).model_dump_json(indent=2)
 
     def _connect(self, site: Party, hub: str, port: int) -> "_Link":

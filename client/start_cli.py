@@ -29,6 +29,12 @@ def start(
     secure_only: Annotated[
         bool, typer.Option("--secure-only", help="Take part in no project without secure aggregation.")
     ] = False,
+    require_landlock: Annotated[
+        bool,
+        typer.Option(
+            "--require-landlock", help="Run no app that the system cannot keep off other files (Linux 6.2)."
+        ),
+    ] = False,
     home: Home = HOME,
 ) -> None:
     """Take part in what was approved here, until SIGTERM or Ctrl-C.
@@ -42,7 +48,7 @@ def start(
     node = _node(place, {"store": store, "bank": bank, "ledger": ledger}, secure_only=secure_only)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        SiteWork(place, node, memory_gib, threads).keep_running(typer.echo)
+        SiteWork(place, node, memory_gib, threads, require_landlock).keep_running(typer.echo)
     except KeyboardInterrupt:
         typer.echo(f"{place.name} stopped")
 

@@ -17,6 +17,7 @@ from client.clock import SiteClock
 from client.departure import Exit, stage_of
 from client.egress import Egress
 from client.gate.forkserver import Seclusion
+from client.gate.reach import reach_of
 from client.gate.rules import App, ApprovedRule, Rule, require
 from client.gate.settings import GateSettings
 from client.gate.tasks import CLIENT_APP, CRASHED, INVALID_FAB, RAISED, Task, Tasks
@@ -24,7 +25,7 @@ from client.gate.warm import AppEndedError, Limits, WarmApp
 from client.gate.wire import Failure, Question
 from client.memory import memory_here
 from client.outward import SCRUBBED, scrubbed
-from common.errors import ConfigurationError, FederationError
+from common.errors import ConfigurationError, FederationError, PolicyError
 from common.messages import HELLO
 from common.project import Project, open_project
 from common.regular_file import read_regular
@@ -200,16 +201,22 @@ class Gate:
             return self._warm
         self._cool()
         project = None if app.project is None else open_project(app.project)
-        limits = self._limits(project)
+        limits = self._limits(project, app)
         self._warm = WarmApp(app.content(), limits, environment=os.environ)
         try:
             self._egress = None if project is None else self._guard(project)  # while the other one imports
-            seclusion = self._warm.wait(still_wanted=still_wanted)
+            seclusion, confined = self._warm.wait(still_wanted=still_wanted)
+            if self._settings.require_landlock and not confined:
+                raise PolicyError(
+                    "this system cannot keep an app off files (no Landlock of Linux 6.2 or later), and this "
+                    "site was started with --require-landlock",
+                    outward="the app cannot be confined at this site",
+                )
         except FederationError:
             self._cool()
             raise
         self._app = app
-        _tell(limits, seclusion)
+        _tell(limits, seclusion, confined=confined)
         return self._warm
 
     def _guard(self, project: Project) -> Egress:
@@ -218,16 +225,20 @@ class Gate:
         log.info("an update has %d coordinates", project.layout.num_coordinates)
         return Egress(str(node["site"]), project, ledger)
 
-    def _limits(self, project: Project | None) -> Limits:
+    def _limits(self, project: Project | None, app: App) -> Limits:
         gib = self._settings.memory_gib
         memory = memory_here().total if gib is None else gib << 30
+        node = self._settings.node
         if project is None:
-            return Limits(UNBOUND_SECONDS, memory, starts_programs=False, reply_bytes=UNBOUND_BYTES)
+            reach = reach_of(node, None, secure=True)
+            return Limits(UNBOUND_SECONDS, memory, False, UNBOUND_BYTES, reach)
+        secure = project.spec.secure_aggregation.mode != "off"
         return Limits(
             seconds=project.spec.federation.reply_timeout_seconds,
             memory_bytes=memory,
             starts_programs=project.spec.train.starts_programs,
             reply_bytes=project.answer_bytes + REPLY_OVERHEAD_BYTES,
+            reach=reach_of(node, app.project, secure=secure),
         )
 
     def _rest(self) -> None:
@@ -248,8 +259,15 @@ SECLUSION = {
 }
 
 
-def _tell(limits: Limits, seclusion: Seclusion) -> None:
+FILES = {
+    True: "on: it reads the store and what was approved, and changes nothing but log, ledger and rounds",
+    False: "OFF: this system has no Landlock (Linux 6.2); it reads and changes what this account may",
+}
+
+
+def _tell(limits: Limits, seclusion: Seclusion, *, confined: bool) -> None:
     """Say what holds for the app's process and what does not."""
     memory = "no limit" if limits.memory_bytes is None else f"at most {limits.memory_bytes / 2**30:.1f} GiB"
     log.info("app process: memory %s; time %g s for a message; no core dump", memory, limits.seconds)
     log.info("app process: no-network %s", SECLUSION[seclusion])
+    log.info("app process: files %s", FILES[confined])

@@ -21,6 +21,7 @@ from client.confinement import be_ended_first, end_with_parent, hide_memory, lim
 from client.denied_calls import deny_calls
 from client.gate.app_process import serve
 from client.isolated_network import isolate_network
+from client.landlock import Access, can_confine_files, confine_files
 from common.loading import loading
 
 if sys.platform != "win32":
@@ -30,6 +31,9 @@ PRELOADED = "torch", "transformers", "pyarrow.parquet", "safetensors.torch", "to
 """Other people's packages that take long to import; the app's own modules import the rest."""
 OURS = "client", "common", "server"
 """Packages that the app brings itself, by the names of those that this program came from."""
+
+CONFINED, FREE = "confined", "free"
+"""Whether an app reaches the files that it was told of and no others."""
 
 HATCH, END = b"h", b"e"
 """What may be asked: a fresh process for the socket that comes with it, in the place of the one before; or
@@ -48,7 +52,13 @@ class Seclusion(StrEnum):
 
 
 def main(
-    control: socket.socket, *, folder: str, reference: str, memory_bytes: int, starts_programs: bool
+    control: socket.socket,
+    *,
+    folder: str,
+    reference: str,
+    memory_bytes: int,
+    starts_programs: bool,
+    files: list[tuple[str, int]],
 ) -> None:
     """Import, tell what limits are on, and fork when asked, until the other end is closed.
 
@@ -58,6 +68,7 @@ def main(
         reference: of its ClientApp, "module:attribute".
         memory_bytes: what an app's process may have above what this one has; 0 for no limit.
         starts_programs: whether the app needs programs of its own and connections to them.
+        files: what the app may reach, from its import on, see `client.landlock.confine_files`.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the keyboard is for the gate, who ends us
     seclusion = Seclusion.NONE
@@ -72,9 +83,11 @@ def main(
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if not starts_programs and deny_calls():
         seclusion = Seclusion.CALLS
+    if confined := can_confine_files():
+        confine_files([(path, Access(access)) for path, access in files])
     with loading():
         app = _load(folder, reference)
-    control.sendall(seclusion.encode() + b"\n")
+    control.sendall(f"{seclusion} {CONFINED if confined else FREE}\n".encode())
     child = 0
     while True:
         request, descriptors, _, _ = socket.recv_fds(control, 1, 1)

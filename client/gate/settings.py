@@ -45,6 +45,8 @@ class GateSettings(_Section):
     """See `client.round.open_site`."""
     memory_gib: PositiveInt | None
     """What the app's process may have; None for all that the machine, or its container, has."""
+    require_landlock: bool = False
+    """Whether nothing runs where the system cannot keep the app off files."""
 
     @property
     def parsed_rule(self) -> Rule:

@@ -23,8 +23,10 @@ from typing import Self
 from flwr.app import RecordDict
 
 from client.gate import forkserver
-from client.gate.forkserver import Seclusion
+from client.gate.forkserver import CONFINED, Seclusion
+from client.gate.reach import Reach
 from client.gate.wire import Failure, MalformedError, Question, receive_reply, send_question
+from client.landlock import CHANGE, READ
 from common.errors import ConfigurationError, FederationError, PeerError
 
 START_SECONDS = 300.0
@@ -34,6 +36,8 @@ STALL_SECONDS = 120
 IDLE_SECONDS = 900.0
 """After which a process that nobody asks anything is ended, for what it holds in memory."""
 HEARTBEAT_SECONDS = 10.0
+CODE, SCRATCH = "code", "scratch"
+"""Folders of an app: what it is, and what it may write that nobody keeps."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Limits:
     """Whether it may start programs, and connect to them."""
     reply_bytes: int
     """What a reply may hold."""
+    reach: Reach
+    """Files, besides its own code."""
 
 
 class AppEndedError(PeerError):
@@ -59,24 +65,28 @@ class WarmApp:
 
     def __init__(self, fab: bytes, limits: Limits, *, environment: Mapping[str, str]) -> None:
         """Start to import; see `wait`."""
-        self.limits = limits
+        self.limits, self._marks = limits, limits.reach.marks()
         self._folder = tempfile.TemporaryDirectory(prefix="fedvlp-app-")
+        code, scratch = (Path(self._folder.name) / name for name in (CODE, SCRATCH))
+        code.mkdir()
+        scratch.mkdir()
         try:
-            reference = _unpack(fab, Path(self._folder.name))
+            reference = _unpack(fab, code)
         except FederationError:
             self._folder.cleanup()
             raise
         self._control, theirs = socket.socketpair()
         asked = {
-            "folder": self._folder.name,
+            "folder": str(code),
             "reference": reference,
             "memory_bytes": limits.memory_bytes or 0,
             "starts_programs": limits.starts_programs,
+            "files": [*limits.reach.rules, (str(code), READ), (str(scratch), CHANGE)],
         }
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", forkserver.__name__, str(theirs.fileno()), json.dumps(asked)],
-                env=dict(environment),
+                env={**environment, "TMPDIR": str(scratch), "TRITON_CACHE_DIR": str(scratch)},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
             )
@@ -90,8 +100,8 @@ class WarmApp:
     def __exit__(self, *_: object) -> None:
         self.end()
 
-    def wait(self, *, still_wanted: Callable[[], bool] = lambda: True) -> Seclusion:
-        """Wait until it is ready; returns how it is kept off the network.
+    def wait(self, *, still_wanted: Callable[[], bool] = lambda: True) -> tuple[Seclusion, bool]:
+        """Wait until it is ready; returns how it is kept off the network, and whether off other files.
 
         Args:
             still_wanted: called every `HEARTBEAT_SECONDS`, for the SuperNode's patience with a task.
@@ -118,7 +128,8 @@ class WarmApp:
                 "those of the bundle (`fedvlp-site doctor`)",
                 outward="the app cannot be loaded at this site",
             )
-        return Seclusion(said.decode().strip())
+        seclusion, files = said.decode().split()
+        return Seclusion(seclusion), files == CONFINED
 
     def ask(self, question: Question, *, still_wanted: Callable[[], bool]) -> RecordDict | Failure:
         """What the app answers.
@@ -205,8 +216,8 @@ class WarmApp:
 
     @property
     def running(self) -> bool:
-        """Whether the fork server lives."""
-        return self._process.poll() is None
+        """Whether the fork server lives, and reaches what it should."""
+        return self._process.poll() is None and self._marks == self.limits.reach.marks()
 
 
 def _unpack(fab: bytes, folder: Path) -> str:

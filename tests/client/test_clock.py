@@ -8,7 +8,7 @@ from consortium_samples import Consortium, found
 from saying import Say
 from site_time import set_clock
 
-from client.clock import LATEST, SiteClock
+from client.clock import CLOCK, LATEST, SiteClock
 from common.errors import ConfigurationError
 from common.project import Project
 from common.signed import CLOCK_TOLERANCE
@@ -33,12 +33,12 @@ def test_a_time_that_was_seen_is_not_forgotten(tmp_path: Path, monkeypatch: pyte
             ConfigurationError, match=f"it said {seen:%Y-%m-%d %H:%M} before: set it; .*remove"
         ):
             look()
-    (tmp_path / LATEST).unlink()
+    (tmp_path / CLOCK / LATEST).unlink()
     assert clock.noted() < seen
 
 
 def test_only_times_that_lie_apart_are_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, file = SiteClock(tmp_path), tmp_path / LATEST
+    clock, file = SiteClock(tmp_path), tmp_path / CLOCK / LATEST
     clock.now()
     assert not file.exists()
     clock.noted()
@@ -59,10 +59,11 @@ def test_a_folder_that_is_no_home_yet_is_not_made(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"yesterday", b"\xff", b"2026-13-01"])
 def test_a_damaged_file_is_not_taken_for_none(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / LATEST).write_bytes(content)
+    (tmp_path / CLOCK).mkdir()
+    (tmp_path / CLOCK / LATEST).write_bytes(content)
     with pytest.raises(ConfigurationError, match="nobody can tell whether the clock was set back"):
         SiteClock(tmp_path).noted()
-    assert (tmp_path / LATEST).read_bytes() == content
+    assert (tmp_path / CLOCK / LATEST).read_bytes() == content
 
 
 def test_an_expired_bundle_cannot_be_approved_by_setting_the_clock_back(
@@ -80,7 +81,7 @@ def test_an_expired_bundle_cannot_be_approved_by_setting_the_clock_back(
         code, said = say("fedvlp-site", *again)
         assert (code, said.count("\n"), "remove" in said) == (2, 1, True), said
     assert "remove" in say("fedvlp-site", "doctor", "--home", home)[1]
-    (home / LATEST).unlink()  # whoever may do this may also say what is approved here
+    (home / CLOCK / LATEST).unlink()  # whoever may do this may also say what is approved here
     assert say("fedvlp-site", *words)[0] == 0
 
 

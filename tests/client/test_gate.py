@@ -3,7 +3,7 @@
 import io
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,8 +17,10 @@ from tiny import SITES, first_instruction, tiny_spec
 from client.audit import AUDIT, Audit
 from client.egress import REFUSED
 from client.gate.executor import Gate
+from client.gate.forkserver import Seclusion
 from client.gate.rules import NOT_APPROVED
 from client.gate.settings import ApprovedSettings, GateSettings
+from client.gate.warm import WarmApp
 from client.outward import SCRUBBED
 from common.bundle_folder import Bundle
 from common.files import sha256_of
@@ -288,3 +290,21 @@ def test_a_damaged_home_is_told_in_words_of_ours_and_no_message_stays_unanswered
     site.run(unforeseen)
     assert unforeseen.refused == (ErrorCode.CLIENT_APP_CRASHED, SCRUBBED)
     assert site.log()[-1] == ("REFUSED", SCRUBBED)
+
+
+def test_a_site_that_wants_files_confined_runs_nothing_where_that_cannot_be(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unconfined(self: WarmApp, **_: object) -> tuple[Seclusion, bool]:
+        return Seclusion.CALLS, False
+
+    monkeypatch.setattr(WarmApp, "wait", unconfined)
+    strict = replace(site, settings=site.settings.model_copy(update={"require_landlock": True}))
+    task, other = strict.task("sends_words"), site.task("sends_words")
+    strict.run(task)
+    assert task.refused == (ErrorCode.INVALID_FAB, "the app cannot be confined at this site")
+    assert "--require-landlock" in caplog.text
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        site.run(other)
+    assert caplog.text.count("files OFF") == 1

@@ -12,6 +12,7 @@ import pytest
 from flwr.app import ConfigRecord, RecordDict
 
 from client.gate.forkserver import Seclusion
+from client.gate.reach import NOWHERE
 from client.gate.warm import AppEndedError, Limits, WarmApp
 from client.gate.wire import Failure, Question
 from common.errors import ConfigurationError, PeerError
@@ -82,7 +83,7 @@ def flood(message, context):
     return Message(RecordDict({"x": ConfigRecord({"x": bytes(1 << 20)})}), reply_to=message)
 """
 PYPROJECT = '[tool.flwr.app.components]\nclientapp = "client.app:app"\n'
-LIMITS = Limits(seconds=60, memory_bytes=512 << 20, starts_programs=False, reply_bytes=1 << 16)
+LIMITS = Limits(seconds=60, memory_bytes=512 << 20, starts_programs=False, reply_bytes=1 << 16, reach=NOWHERE)
 HERE = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -111,7 +112,8 @@ def facts(warm: WarmApp, *, run: int = 1) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def warm() -> Iterator[WarmApp]:
     with WarmApp(fab(APP), LIMITS, environment=HERE) as started:
-        assert started.wait() == (Seclusion.CALLS if os.uname().sysname == "Linux" else Seclusion.NONE)
+        seclusion, _ = started.wait()
+        assert seclusion == (Seclusion.CALLS if os.uname().sysname == "Linux" else Seclusion.NONE)
         yield started
 
 
@@ -124,7 +126,7 @@ def test_the_app_has_no_connection_and_no_other_program(warm: WarmApp) -> None:
 def test_an_app_that_needs_programs_reaches_them_and_nothing_else() -> None:
     limits = replace(LIMITS, starts_programs=True)
     with WarmApp(fab(APP), limits, environment=HERE) as started:
-        if started.wait() is not Seclusion.NETWORK:
+        if started.wait()[0] is not Seclusion.NETWORK:
             pytest.skip("this system lets nobody make a network namespace")
         found = facts(started)
     assert (found["program"], found["local"]) == ("allowed", "allowed")

@@ -385,4 +385,7 @@ def test_settings_are_read_from_the_approved_project_and_never_from_the_message(
 
 def test_a_site_with_a_home_keeps_the_state_of_its_round_there(node: dict[str, str], tmp_path: Path) -> None:
     assert open_site(node).state is None
-    assert open_site({**node, "home": str(tmp_path)}).state == tmp_path / "training-state.safetensors"
+    assert (
+        open_site({**node, "home": str(tmp_path)}).state
+        == tmp_path / "training" / "training-state.safetensors"
+    )
