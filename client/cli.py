@@ -25,6 +25,7 @@ from common.store import Store, write_labels
 from common.terminal import run_command
 
 cli = typer.Typer(
+    suggest_commands=False,
     rich_markup_mode="markdown",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,

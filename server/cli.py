@@ -19,6 +19,7 @@ from server.provision_cli import admit, init, members, remove, renew
 from server.service_cli import proxy, run, start, status, stop
 
 cli = typer.Typer(
+    suggest_commands=False,
     rich_markup_mode="markdown",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,

@@ -32,6 +32,7 @@ from simulations.sites import parse_sites
 from simulations.workers import start_worker_server
 
 cli = typer.Typer(
+    suggest_commands=False,
     rich_markup_mode="markdown",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,

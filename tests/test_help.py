@@ -65,6 +65,17 @@ def test_help_tells_all_that_the_code_says_of_a_command(words: tuple[str, ...]) 
         assert plain(said) in page
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("fedvlp-site", "quality"), ("fedvlp-server", "project", "create"), ("fedvlp-sim", "bench", "engine")],
+)
+def test_a_misspelt_command_is_corrected_once(words: tuple[str, ...]) -> None:
+    """typer and click each have a suggestion to make."""
+    name, *inner, last = words
+    said = CliRunner(env=WIDE).invoke(COMMANDS[name], [*inner, f"{last}e"]).output
+    assert said.count(f"Did you mean '{last}'?") == 1
+
+
 @pytest.mark.parametrize("module", ["client.cli", "server.cli", "simulations.cli"])
 def test_help_waits_for_neither_torch_nor_flower(module: str) -> None:
     looked = f"import sys, {module}; print(*{{'torch', 'flwr'}} & set(sys.modules))"

@@ -5,13 +5,14 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from server.report.records import ModelRecord, read_comparison, read_run
 from server.report.verdict import NEAR_CENTRAL, Verdict, judge, models_of, tasks_of
 from server.report.wording import bounds, decimals, titled
 
-_MOST_NAME_LETTERS = 20
-"""With it, seven tasks fit 80 columns; a narrow terminal breaks headings before it cuts numbers."""
+_MOST_NAME_LETTERS = 18
+"""With it, seven tasks fit 80 columns; a narrow terminal cuts headings before it cuts numbers."""
 _NUMBER_LETTERS = 5
 
 
@@ -37,7 +38,8 @@ def comparison_table(run: Path) -> Table:
     table.add_column("mean", justify="right", no_wrap=True)
     table.add_column("95 % interval", justify="right", no_wrap=True)
     for task in tasks:
-        table.add_column(escape(titled(task)), justify="right", overflow="fold", min_width=_NUMBER_LETTERS)
+        heading = Text(titled(task), no_wrap=True, overflow="ellipsis")
+        table.add_column(heading, justify="right", overflow="fold", min_width=_NUMBER_LETTERS)
     for model in models:
         table.add_row(*_row(model, tasks), style="bold" if model.kind == "federated" else "")
     table.caption = "\n".join(_verdict_lines(judge(comparison))) if comparison else "nothing was compared"

@@ -13,6 +13,9 @@ from common.errors import PolicyError
 if TYPE_CHECKING:  # imports torch: seconds that no other command should wait
     from simulations.attacks.privacy.finding import Finding
 
+LOG = "attack.log"
+"""What hospitals would find in their logs: every refusal again, before the finding that tells of it."""
+
 attack = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
@@ -31,8 +34,9 @@ def hub_command(
     import tempfile
 
     from simulations.attacks.hub.attacks import run_attacks
+    from simulations.grid import log_to
 
-    with tempfile.TemporaryDirectory(prefix="fedvlp-attack-") as folder:
+    with tempfile.TemporaryDirectory(prefix="fedvlp-attack-") as folder, log_to(Path(folder) / LOG):
         control, *findings = run_attacks(Path(folder))
     if as_json:
         typer.echo(

@@ -79,6 +79,14 @@ def test_the_table_shows_every_number_and_both_verdicts(tmp_path: Path, width: i
     assert "✓ federated is above every local-only model (best: lakeside alone, 0.740)" in text
 
 
+def test_a_narrow_terminal_cuts_headings_and_breaks_none(tmp_path: Path) -> None:
+    text = shown(write_run(tmp_path, run_json(), rounds_jsonl(), comparison_json()), 80)
+    _, headings, rule = text.splitlines()[:3]
+    assert headings.startswith("model ")
+    assert "…" in headings
+    assert set(rule) == {"─"}
+
+
 def test_the_table_says_when_it_was_not_worth_it(tmp_path: Path) -> None:
     run = write_run(tmp_path, run_json(), rounds_jsonl(), comparison_json(federated=0.70))
     text = shown(run)

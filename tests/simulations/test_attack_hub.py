@@ -1,6 +1,8 @@
 """A malicious hub against the real app of four hospitals; the control without protection must succeed."""
 
 import json
+import logging
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -52,6 +54,19 @@ def told(monkeypatch: pytest.MonkeyPatch, *found: Finding) -> tuple[int, str, st
     monkeypatch.setattr("simulations.attacks.hub.attacks.run_attacks", lambda folder: found)
     answer = CliRunner().invoke(cli.attack, ["hub", "--json"])
     return answer.exit_code, answer.stdout, str(answer.exception)
+
+
+def test_refusals_in_the_hospitals_logs_stay_out_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[str] = []
+
+    def attacks(folder: Path) -> list[Finding]:
+        logging.getLogger("fedvlp").warning("train.share refused")
+        logged.append((folder / cli.LOG).read_text())
+        return [Finding("control", "", None, 1.0), Finding("curious", "", None, 0.01)]
+
+    monkeypatch.setattr("simulations.attacks.hub.attacks.run_attacks", attacks)
+    assert CliRunner().invoke(cli.attack, ["hub"]).exit_code == 0
+    assert "train.share refused" in logged[0]
 
 
 def test_the_command_fails_where_an_attack_succeeds_or_the_control_does_not(
