@@ -19,6 +19,8 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
         }
     },
     "bank": {"bank_contrastive": {}},
+    "bank_by_labels": {"bank_contrastive": {"partner": "label_cosine", "partner_temperature": 0.1}},
+    "bank_by_entities": {"bank_contrastive": {"partner": "entity_overlap"}},
     "cross_sample": {"local_contrastive": {"kind": "cross_sample", "width": 8}},
     "within_pair": {"local_contrastive": {"kind": "within_pair", "width": 8}},
     "prototypes": {"prototypes": {"prototypes": 4}},

@@ -29,6 +29,12 @@ class PublicPairs:
     """(P, T) int64."""
     token_mask: Tensor
     """(P, T) bool."""
+    findings: Tensor | None = None
+    """(P, F) bool, what each report says is there; None where nobody asked."""
+    denied: Tensor | None = None
+    """(P, F) bool, what it says is not there."""
+    sides: Tensor | None = None
+    """(P, F, 2) bool, whether it speaks of the left, and of the right."""
     image_embedding: Tensor | None = None
     """(P, E) unit rows, constants of the step; None until the model has encoded them."""
     text_embedding: Tensor | None = None

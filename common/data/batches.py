@@ -15,7 +15,7 @@ from torch import Tensor
 from common.data.augment import augment
 from common.data.batch import Batch, PublicPairs, SecondViews
 from common.data.corpus import Corpus, pool
-from common.data.layout import Shown, build_batch, grey_values, read_reports
+from common.data.layout import Shown, build_batch, grey_values, read_reports, told_of
 from common.data.sampling import rows_at
 from common.seeds import generator
 from common.spec.run import Spec
@@ -62,8 +62,13 @@ class Batches:
         pairs = np.flatnonzero(complete)
         drawn = rows_at(step * wanted, wanted, num_rows=len(pairs), seed=self.spec.seed, purpose="negatives")
         rows = pairs[drawn]
-        tokens, mask = read_reports(self.spec, self.anchors, rows, whole_reports(self.anchors, rows))
-        return PublicPairs(grey_values(self.anchors.images(rows)), tokens, mask)
+        shown = whole_reports(self.anchors, rows)
+        tokens, mask = read_reports(self.spec, self.anchors, rows, shown)
+        pairs_shown = PublicPairs(grey_values(self.anchors.images(rows)), tokens, mask)
+        told = told_of(self.anchors, rows, shown)
+        if told is None:
+            return pairs_shown
+        return replace(pairs_shown, findings=told.findings, denied=told.denied, sides=told.sides)
 
     def unit(self, rows: npt.NDArray[np.int64], chance: torch.Generator) -> Batch:
         """A batch of the private `rows` and, if the spec mixes in anchors, so many drawn by `chance`.

@@ -55,7 +55,7 @@ def build_batch(
         chance: source of the masks.
     """
     tokens, token_mask = read_reports(spec, corpus, rows, shown)
-    told = _told(corpus, rows, shown)
+    told = told_of(corpus, rows, shown)
     batch = Batch(
         images=images,
         has_image=torch.from_numpy(corpus.has_image[rows]),
@@ -133,7 +133,7 @@ def _meanings(corpus: Corpus, rows: npt.NDArray[np.int64], shown: Sequence[Shown
     )
 
 
-class _Told(NamedTuple):
+class Told(NamedTuple):
     """What the shown sentences say of the F entities: fields of `Batch`, which says what they are."""
 
     findings: Tensor
@@ -143,7 +143,7 @@ class _Told(NamedTuple):
     whole_report: Tensor
 
 
-def _told(corpus: Corpus, rows: npt.NDArray[np.int64], shown: Sequence[Shown]) -> _Told | None:
+def told_of(corpus: Corpus, rows: npt.NDArray[np.int64], shown: Sequence[Shown]) -> Told | None:
     """What the shown sentences say; None where nobody read findings. A whole report that names nothing says
     "normal study"."""
     if corpus.findings is None or corpus.reader is None:
@@ -162,7 +162,7 @@ def _told(corpus: Corpus, rows: npt.NDArray[np.int64], shown: Sequence[Shown]) -
         for flag, places in zip(flags, said.mirrored if part.mirrored else said, strict=True):
             flag[slot, list(places)] = True
     stated, doubted, denied, left, right = flags
-    return _Told(stated, doubted, denied, torch.stack([left, right], dim=-1), whole)
+    return Told(stated, doubted, denied, torch.stack([left, right], dim=-1), whole)
 
 
 def lay_out(reports: Sequence[tuple[Pieces, ...]], *, max_tokens: int) -> tuple[Tensor, Tensor]:

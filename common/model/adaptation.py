@@ -38,11 +38,16 @@ def adapt(model: VLPModel, spec: Spec) -> None:
         seed_chance(derive_seed(spec.seed, "adaptation"))
         for name in adaptation.towers:
             tower = model.get_submodule(name)
-            layers = [path for path, module in tower.named_modules() if isinstance(module, nn.Linear)]
+            layers = [path for path, module in tower.named_modules() if _takes_adapter(module)]
             config = LoraConfig(
                 r=adaptation.rank, lora_alpha=adaptation.alpha, lora_dropout=0.0, target_modules=layers
             )
             inject_adapter_in_model(config, tower)
+
+
+def _takes_adapter(module: nn.Module) -> bool:
+    """Linear layers and convolutions over all channels; one over single channels has no rank to cut."""
+    return isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
 
 
 def merged_state(model: VLPModel) -> dict[str, Tensor]:

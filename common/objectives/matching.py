@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from common.data.batch import Batch
 from common.objectives.base import Loss, Objective, Views
-from common.objectives.targets import same_findings, same_study, same_text
+from common.objectives.targets import said_by, same_findings, same_study, same_text
 from common.spec.objectives import ImageTextMatchingSpec
 
 
@@ -66,8 +66,7 @@ def may_be_false(batch: Batch, rows: Tensor) -> Tensor:
     """(n, n) bool, which of `rows` (n,) are no partners: not of one text, one study, or the same findings."""
     positive = same_text(batch.tokens[rows]) | same_study(batch.study[rows])
     if batch.findings is not None:
-        assert batch.sides is not None
-        positive = positive | same_findings(batch.findings[rows], batch.sides[rows])
+        positive = positive | same_findings(said_by(batch, rows))
     return ~positive
 
 

@@ -3,16 +3,34 @@ alike.
 
 Against false negatives: two patients with the same findings are no counterexamples to each other (Wang et al.
 2022, MedCLIP, arXiv:2210.10163). The same finding on the left of one and on the right of the other is two
-findings, which overlap by half: they share what it is, and not where. Shapes: B pairs, T word pieces,
-F entities, W words.
+findings, which overlap by half: they share what it is, and not where. Shapes: B pairs, B' others, T word
+pieces, F entities, W words.
 """
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from common.data.batch import Batch
+from common.data.batch import Batch, PublicPairs
 from common.spec.objectives import TargetsSpec
+
+
+class Said(NamedTuple):
+    """What B reports say of the ontology's F entities."""
+
+    stated: Tensor
+    """(B, F) bool, what is there."""
+    denied: Tensor
+    """(B, F) bool, what is not."""
+    sides: Tensor
+    """(B, F, 2) bool, whether it says so of the left, and of the right."""
+
+    @property
+    def labels(self) -> Tensor:
+        """(B, F) rows of length one: above 0 where stated, below where denied, 0 where silent."""
+        return F.normalize(self.stated.float() - self.denied.float(), dim=1)
 
 
 def target_of(spec: TargetsSpec, batch: Batch, rows: Tensor) -> Tensor:
@@ -40,8 +58,7 @@ def negative_weights(spec: TargetsSpec, batch: Batch, rows: Tensor) -> Tensor | 
     """
     if spec.hard_negative_weight == 1:
         return None
-    stated, denied, sides = _findings(batch, rows)
-    hard = opposed(stated, denied, sides) & ~positives_of(spec, batch, rows)
+    hard = opposed(said_by(batch, rows)) & ~positives_of(spec, batch, rows)
     return torch.where(hard, spec.hard_negative_weight, 1.0)
 
 
@@ -55,44 +72,34 @@ def same_study(study: Tensor) -> Tensor:
     return study[:, None] == study[None]
 
 
-def same_findings(stated: Tensor, sides: Tensor) -> Tensor:
-    """(B, F) and (B, F, 2) bool -> (B, B) bool, whether two reports state the same, or both nothing."""
-    shared, each = _shared(stated.float(), stated.float(), sides), stated.sum(dim=1)
+def same_findings(said: Said) -> Tensor:
+    """(B, B) bool, whether two reports state the same, or both nothing."""
+    stated = said.stated.float()
+    shared, each = _shared(stated, stated, said.sides, said.sides), stated.sum(dim=1)
     return (shared == each[:, None]) & (shared == each[None])
 
 
-def opposed(stated: Tensor, denied: Tensor, sides: Tensor) -> Tensor:
-    """(B, F), (B, F) and (B, F, 2) bool -> (B, B) bool, whether one report states what the other denies."""
-    contradicts = _shared(stated.float(), denied.float(), sides) > 0
+def opposed(said: Said) -> Tensor:
+    """(B, B) bool, whether one report states what the other denies."""
+    contradicts = _shared(said.stated.float(), said.denied.float(), said.sides, said.sides) > 0
     return contradicts | contradicts.T
 
 
-def entity_overlap(findings: Tensor, sides: Tensor) -> Tensor:
-    """(B, B) Jaccard overlap of what two reports state, 0..1; 0 where one of them states nothing.
+def entity_overlap(ours: Said, theirs: Said) -> Tensor:
+    """(B, B') Jaccard overlap of what two reports state, 0..1; 0 where one of them states nothing.
 
     A finding is what it is and where it is: one on the left and one on the right share the half of it, 1 of 3
     halves in all, and are so more alike than two that share a broader entity or nothing.
-
-    Args:
-        findings: (B, F) bool, what each report says is there.
-        sides: (B, F, 2) bool, whether it says so of the left, and of the right.
     """
-    stated = findings.float()
-    both = (_shared(stated, stated, sides) + stated @ stated.T) / 2
-    either = stated.sum(dim=1)[:, None] + stated.sum(dim=1)[None] - both
+    stated, others = ours.stated.float(), theirs.stated.float()
+    both = (_shared(stated, others, ours.sides, theirs.sides) + stated @ others.T) / 2
+    either = stated.sum(dim=1)[:, None] + others.sum(dim=1)[None] - both
     return both / either.clamp(min=1)
 
 
-def label_cosine(stated: Tensor, denied: Tensor, sides: Tensor) -> Tensor:
-    """(B, B) cosine of the reports' labels, 1 stated, -1 denied, 0 silent; 0 where one of them is silent.
-
-    Args:
-        stated: (B, F) bool.
-        denied: (B, F) bool.
-        sides: (B, F, 2) bool, whether it speaks of the left, and of the right.
-    """
-    labels = F.normalize(stated.float() - denied.float(), dim=1)
-    return _shared(labels, labels, sides)
+def label_cosine(ours: Said, theirs: Said) -> Tensor:
+    """(B, B') cosine of the reports' labels, 1 stated, -1 denied, 0 silent; 0 where one of them is silent."""
+    return _shared(ours.labels, theirs.labels, ours.sides, theirs.sides)
 
 
 def report_similarity(reports: Tensor) -> Tensor:
@@ -126,10 +133,11 @@ def mix_targets(partners: Tensor, alike: Tensor, share: float, temperature: floa
 def _alike(spec: TargetsSpec, batch: Batch, rows: Tensor) -> Tensor | None:
     match spec.alike:
         case "entity_overlap":
-            stated, _, sides = _findings(batch, rows)
-            return entity_overlap(stated, sides)
+            said = said_by(batch, rows)
+            return entity_overlap(said, said)
         case "label_cosine":
-            return label_cosine(*_findings(batch, rows))
+            said = said_by(batch, rows)
+            return label_cosine(said, said)
         case "report_similarity" if batch.words is not None:
             return report_similarity(batch.words[rows])
         case "encoder_similarity" if batch.meanings is not None:
@@ -139,27 +147,34 @@ def _alike(spec: TargetsSpec, batch: Batch, rows: Tensor) -> Tensor | None:
     raise AssertionError(f"the batch was built without what {spec.alike} compares")
 
 
-def _findings(batch: Batch, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(n, F) stated, (n, F) denied and (n, F, 2) sides of the chosen rows."""
+def said_by(batch: Batch | PublicPairs, rows: Tensor) -> Said:
+    """What the reports of the chosen rows say; they must have been read for findings."""
     assert batch.findings is not None, "the batch was built without what reports state"
     assert batch.denied is not None
     assert batch.sides is not None
-    return batch.findings[rows], batch.denied[rows], batch.sides[rows]
+    return Said(batch.findings[rows], batch.denied[rows], batch.sides[rows])
 
 
-def _shared(one: Tensor, other: Tensor, sides: Tensor) -> Tensor:
-    """(B, F) and (B, F) -> (B, B) products summed over the entities, but for an entity that one report has on
-    the left alone and the other on the right alone.
+def _shared(one: Tensor, other: Tensor, sides: Tensor, others: Tensor) -> Tensor:
+    """(B, F) and (B', F) -> (B, B') products summed over the entities, but for an entity that one report has
+    on the left alone and the other on the right alone.
 
     Args:
         one: of the rows.
         other: of the columns.
-        sides: (B, F, 2) bool, of both.
+        sides: (B, F, 2) bool, of the rows.
+        others: (B', F, 2) bool, of the columns.
     """
-    left, right = sides.unbind(dim=-1)
-    only_left, only_right = left & ~right, right & ~left
+    left, right = _one_sided(sides)
+    their_left, their_right = _one_sided(others)
     return (
-        (one * ~(only_left | only_right)) @ other.T
-        + (one * only_left) @ (other * ~only_right).T
-        + (one * only_right) @ (other * ~only_left).T
+        (one * ~(left | right)) @ other.T
+        + (one * left) @ (other * ~their_right).T
+        + (one * right) @ (other * ~their_left).T
     )
+
+
+def _one_sided(sides: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, F, 2) bool -> (B, F) bool twice, left alone and right alone."""
+    left, right = sides.unbind(dim=-1)
+    return left & ~right, right & ~left

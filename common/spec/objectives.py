@@ -69,6 +69,25 @@ class BankContrastiveSpec(Section):
 
     weight: PositiveFloat = 1.0
     temperature: Temperature = 0.07
+    partner: Literal["own", "label_cosine", "entity_overlap"] = "own"
+    """What a private image or report is to find: its own partner among the bank's, which a hospital's style
+    gives away; or those of the bank whose reports agree with its own, by the cosine of what they state and
+    deny, or by the overlap of what they state. Then no private pair is among the candidates."""
+    partner_temperature: PositiveFloat | None = None
+    """tau of the softmax over agreements; without it, in proportion to them. Not of `partner = "own"`."""
+
+    @model_validator(mode="after")
+    def _chooses(self) -> Self:
+        if self.partner == "own" and self.partner_temperature is not None:
+            raise ValueError(
+                "objectives.bank_contrastive.partner_temperature needs another partner than 'own'; leave it out"
+            )
+        return self
+
+    @property
+    def reads_findings(self) -> bool:
+        """Whether reports must be read for findings."""
+        return self.partner != "own"
 
 
 class LocalContrastiveSpec(Section):
@@ -254,6 +273,7 @@ class ObjectivesSpec(Section):
         return (
             self.knowledge is not None
             or self.image_text_matching is not None
+            or (self.bank_contrastive is not None and self.bank_contrastive.reads_findings)
             or any(targets.reads_findings for targets in self.targets)
         )
 

@@ -17,7 +17,7 @@ from common.model.vlp import VLPModel, build_model
 from common.objectives.base import Views
 from common.objectives.contrastive import MAX_LOG_SCALE, GlobalContrastive, contrastive_loss
 from common.objectives.masked_image import MaskedImage, normalised_patches
-from common.objectives.targets import entity_overlap, mix_targets, same_study, same_text
+from common.objectives.targets import Said, entity_overlap, mix_targets, same_study, same_text
 from common.project import Project
 from common.seeds import generator
 from common.spec.objectives import GlobalContrastiveSpec, MaskedImageSpec, TargetsSpec
@@ -350,20 +350,21 @@ def test_every_weight_learns_from_the_three_objectives_together(
 FINDINGS = torch.tensor([[1, 1, 0], [1, 1, 0], [1, 0, 1], [0, 0, 0]], dtype=torch.bool)
 
 
-def nowhere(findings: Tensor) -> Tensor:
+def overlap(findings: Tensor) -> Tensor:
     """Of findings that no report puts on a side."""
-    return torch.zeros(*findings.shape, 2, dtype=torch.bool)
+    said = Said(findings, torch.zeros_like(findings), torch.zeros(*findings.shape, 2, dtype=torch.bool))
+    return entity_overlap(said, said)
 
 
 def test_reports_share_as_much_as_both_state_of_what_either_states() -> None:
-    alike = entity_overlap(FINDINGS, nowhere(FINDINGS))
+    alike = overlap(FINDINGS)
     expected = [[1, 1, 1 / 3, 0], [1, 1, 1 / 3, 0], [1 / 3, 1 / 3, 1, 0], [0, 0, 0, 0]]
     torch.testing.assert_close(alike, torch.tensor(expected))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_mixed_targets_are_shares_of_one_and_unread_reports_keep_their_partner(share: float) -> None:
-    mixed = mix_targets(torch.eye(4), entity_overlap(FINDINGS, nowhere(FINDINGS)), share)
+    mixed = mix_targets(torch.eye(4), overlap(FINDINGS), share)
     torch.testing.assert_close(mixed.sum(dim=1), torch.ones(4))
     assert mixed[0, 1].item() == pytest.approx(share * 3 / 7)
     assert mixed[3].tolist() == [0, 0, 0, 1]
@@ -372,7 +373,7 @@ def test_mixed_targets_are_shares_of_one_and_unread_reports_keep_their_partner(s
 def test_patients_with_the_same_findings_are_drawn_together_where_entities_are_the_targets() -> None:
     findings = torch.tensor([[1, 0], [1, 0], [0, 1], [0, 1]], dtype=torch.bool)
     image = unit(4, 8, 1).requires_grad_()
-    target = mix_targets(torch.eye(4), entity_overlap(findings, nowhere(findings)), 0.5)
+    target = mix_targets(torch.eye(4), overlap(findings), 0.5)
     contrastive_loss(image, unit(4, 8, 2), UNIT_SCALE, target).backward()
     pulled = -image.grad @ unit(4, 8, 2).T  # how far a step moves image i towards text j
     plain = image.detach().clone().requires_grad_()
@@ -389,7 +390,7 @@ def test_entity_targets_reach_the_loss_of_a_batch(project: Project, batch: Batch
     silent = torch.zeros(len(batch), 3, dtype=torch.bool)
     stated = silent.clone()
     stated[:, 0] = True
-    read = replace(batch, denied=silent, sides=nowhere(silent))
+    read = replace(batch, denied=silent, sides=torch.zeros(*silent.shape, 2, dtype=torch.bool))
     unread = objective.loss(views, replace(read, findings=silent))
     alike = objective.loss(views, replace(read, findings=stated))
     assert unread is not None

@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from common.objectives.bank import bank_loss, same_rows
+from common.data.batch import Batch, PublicPairs
+from common.objectives.bank import BankContrastive, agreement_loss, bank_loss, same_rows
+from common.objectives.base import Loss, Views
 from common.objectives.contrastive import (
     SIGMOID_BIAS,
     GlobalContrastive,
@@ -15,8 +17,9 @@ from common.objectives.contrastive import (
     decoupled_loss,
     sigmoid_loss,
 )
+from common.objectives.targets import Said
 from common.seeds import generator
-from common.spec.objectives import GlobalContrastiveSpec
+from common.spec.objectives import BankContrastiveSpec, GlobalContrastiveSpec
 
 UNIT_SCALE = torch.zeros(1)
 NO_BIAS = torch.zeros(1)
@@ -126,6 +129,76 @@ def test_against_a_bank_the_loss_is_a_sum_over_pairs(seed: int) -> None:
         for i in range(4)
     ]
     torch.testing.assert_close(whole, torch.stack(alone).mean())
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=15, deadline=None)
+def test_agreement_with_a_bank_costs_what_the_answers_lack_of_the_target(seed: int) -> None:
+    image, report, bank_image, bank_report = (unit(4, 5, seed + i) for i in range(4))
+    target = torch.rand(4, 4, generator=generator(seed, "target")) * torch.tensor([1.0, 1, 0, 1])
+    target = target / target.sum(dim=1, keepdim=True)
+    found = agreement_loss(image, report, bank_image, bank_report, target, 0.1)
+    ways = [(a @ b.T / 0.1).softmax(dim=1) for a, b in ((image, bank_report), (report, bank_image))]
+    lacks = [torch.xlogy(target, target) - torch.xlogy(target, way) for way in ways]
+    assert found.item() == pytest.approx(sum(lack.sum().item() for lack in lacks) / 8, rel=1e-4)
+    alone = [
+        agreement_loss(image[i : i + 1], report[i : i + 1], bank_image, bank_report, target[i : i + 1], 0.1)
+        for i in range(4)
+    ]
+    torch.testing.assert_close(found, torch.stack(alone).mean(), msg="a sum over pairs")
+
+
+def test_agreement_is_free_where_the_answers_are_the_target() -> None:
+    asks, bank = unit(3, 5, 1), unit(4, 5, 2)
+    target = (asks @ bank.T / 0.2).softmax(dim=1)
+    assert agreement_loss(asks, asks, bank, bank, target, 0.2).item() == pytest.approx(0, abs=1e-5)
+
+
+def agreeing(said: Said, public: Said, spec: BankContrastiveSpec) -> Loss | None:
+    """The objective on pairs that say `said`, against a bank that says `public`."""
+    rows, pairs = len(said.stated), len(public.stated)
+    seen, known = torch.zeros(rows, dtype=torch.long), torch.ones(rows, dtype=torch.bool)
+    bank = PublicPairs(
+        torch.zeros(pairs, 1, 4, 4),
+        torch.zeros(pairs, 2, dtype=torch.long),
+        torch.ones(pairs, 2, dtype=torch.bool),
+        public.stated,
+        public.denied,
+        public.sides,
+        unit(pairs, 3, 3),
+        unit(pairs, 3, 4),
+    )
+    batch = Batch(
+        images=torch.zeros(rows, 1, 4, 4),
+        has_image=known,
+        tokens=torch.zeros(rows, 2, dtype=torch.long),
+        token_mask=torch.ones(rows, 2, dtype=torch.bool),
+        has_text=known,
+        study=seen,
+        findings=said.stated,
+        denied=said.denied,
+        sides=said.sides,
+        public=bank,
+    )
+    views = Views(None, unit(rows, 3, 1), None, unit(rows, 3, 2), None, None, torch.zeros(0))
+    return BankContrastive(spec).loss(views, batch)
+
+
+def test_a_report_that_agrees_with_none_of_the_bank_teaches_nothing() -> None:
+    one = torch.tensor([[True, False], [False, True]])
+    said = Said(one, torch.zeros_like(one), torch.zeros(2, 2, 2, dtype=torch.bool))
+    first = Said(*(each[:1] for each in said))
+    for partner in ("label_cosine", "entity_overlap"):
+        spec = BankContrastiveSpec(partner=partner)
+        both = agreeing(said, first, spec)
+        assert both is not None
+        assert both.rows == 1, "the second pair's finding is not in the bank"
+        assert agreeing(Said(*(each[1:] for each in said)), first, spec) is None
+
+
+def test_a_temperature_of_agreement_belongs_to_agreement_alone() -> None:
+    with pytest.raises(ValueError, match=r"partner_temperature needs another partner than 'own'"):
+        BankContrastiveSpec(partner_temperature=0.1)
 
 
 def test_public_texts_are_compared_whatever_their_padding() -> None:

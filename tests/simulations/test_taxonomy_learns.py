@@ -72,8 +72,9 @@ def is_left(batch: Batch) -> np.ndarray[Any, Any]:
         {"global_contrastive": {"kind": "sigmoid"}},
         {"global_contrastive": {"kind": "decoupled"}},
         {"bank_contrastive": {}},
+        {"bank_contrastive": {"partner": "label_cosine"}},
     ],
-    ids=["softmax", "sigmoid", "decoupled", "bank"],
+    ids=["softmax", "sigmoid", "decoupled", "bank", "bank-by-findings"],
 )
 def test_contrast_tells_left_from_right_by_words_alone(learn: Any, objectives: dict[str, Any]) -> None:
     model, batch = learn(objectives)

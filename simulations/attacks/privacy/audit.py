@@ -10,7 +10,13 @@ from simulations.attacks.privacy.final_model import attack_final_model
 from simulations.attacks.privacy.finding import Finding
 from simulations.attacks.privacy.noise import attack_joint_noise, attack_noise, attack_sampling
 from simulations.attacks.privacy.replay import replay_ledger
-from simulations.attacks.privacy.sensitivity import EVERY_OBJECTIVE, attack_model, attack_towers, turn_a_group
+from simulations.attacks.privacy.sensitivity import (
+    EVERY_OBJECTIVE,
+    TABLES,
+    attack_model,
+    attack_towers,
+    turn_a_group,
+)
 
 PAGE = "privacy-audit.html"
 EPSILON = 8.0
@@ -31,7 +37,7 @@ def attack(*, full: bool, on_finding: Callable[[Finding], None]) -> list[Finding
 def _all(full: bool) -> Iterator[Finding]:
     yield from attack_towers(patients=64, draws=48 if full else 6)
     yield turn_a_group()
-    alone = [(name,) for name in (EVERY_OBJECTIVE if full else ("global_contrastive", "masked_language"))]
+    alone = [(name,) for name in (TABLES if full else ("global_contrastive", "masked_language"))]
     yield from attack_model([*alone, EVERY_OBJECTIVE], seeds=3 if full else 1)
     yield from attack_noise(coordinates=1_000_000 if full else 100_000)
     yield from attack_joint_noise(coordinates=1_000_000 if full else 100_000)

@@ -126,6 +126,12 @@ def _divided(pipeline: Pipeline) -> Pipeline:
 
 
 EVERY_OBJECTIVE = tuple(ObjectivesSpec.model_fields)
+BY_FINDINGS = "bank_contrastive by findings"
+TABLES: dict[str, tuple[str, dict[str, object]]] = {
+    **{name: (name, {}) for name in EVERY_OBJECTIVE},
+    BY_FINDINGS: ("bank_contrastive", {"partner": "label_cosine", "partner_temperature": 0.1}),
+}
+"""What is attacked alone -> its table of a spec, and what is written there."""
 
 
 def attack_model(sets: Sequence[tuple[str, ...]], *, seeds: int) -> Iterator[Finding]:
@@ -141,7 +147,9 @@ def attack_model(sets: Sequence[tuple[str, ...]], *, seeds: int) -> Iterator[Fin
         stores += [audit_store(folder / kind.replace(" ", "-"), hostile=(kind,)) for kind in ADVERSARIES]
         for objectives in sets:
             spec = _spec(objectives)
-            project = create_project(folder / "-".join(objectives)[:80], spec, sites=[SITE], bank=bank)
+            project = create_project(
+                folder / "-".join(objectives).replace(" ", "-")[:80], spec, sites=[SITE], bank=bank
+            )
             model, neighbours = _moved(project), [_opened(project, store, bank) for store in stores]
             title = objectives[0] if len(objectives) == 1 else "all objectives"
             for mechanism in SENSITIVITY:
@@ -206,7 +214,9 @@ def _terms(mechanism: MechanismName) -> Terms:
 
 def _spec(objectives: tuple[str, ...]) -> Spec:
     """A tiny model of three modalities with `objectives`; regularisers come with something to learn."""
-    learned = objectives if set(objectives) - REGULARISERS else ("global_contrastive", *objectives)
+    learned = dict(TABLES[name] for name in objectives)
+    if not set(learned) - REGULARISERS:
+        learned["global_contrastive"] = {}
     negatives = 4 if "bank_contrastive" in learned else 0
     return parse_spec(
         {
@@ -219,7 +229,7 @@ def _spec(objectives: tuple[str, ...]) -> Spec:
                 "fusion": {"width": 16, "heads": 2},
                 "metadata": {"width": 16, "fields": ["modality", "view"]},
             },
-            "objectives": {name: {} for name in learned},
+            "objectives": learned,
             "data": {
                 "batch_size": 8,
                 "anchor_pairs": 4,
