@@ -80,7 +80,8 @@ class BankContrastiveSpec(Section):
     def _chooses(self) -> Self:
         if self.partner == "own" and self.partner_temperature is not None:
             raise ValueError(
-                "objectives.bank_contrastive.partner_temperature needs another partner than 'own'; leave it out"
+                "objectives.bank_contrastive.partner_temperature needs another partner than 'own': "
+                "leave it out"
             )
         return self
 
