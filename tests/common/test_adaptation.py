@@ -6,12 +6,16 @@ from typing import Any
 import pytest
 import torch
 from tiny import SITES, tiny_spec
+from torch import nn
 
 from common.data.batches import Batches
 from common.data.corpus import Corpus
 from common.errors import ConfigurationError
+from common.model.adaptation import adapt, merged_state
+from common.model.vlp import build_model
 from common.model_folder import write_model
 from common.project import Project, create_project, weights_of
+from common.seeds import generator
 from common.store import Store
 from common.training.trainer import train
 
@@ -145,3 +149,32 @@ def test_one_tower_may_be_adapted_alone(tmp_path: Path, bank: Store) -> None:
 def test_a_tower_named_twice_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="names a tower twice"):
         tiny_spec(model__adaptation={"towers": ["text", "text"]})
+
+
+def test_a_convolution_gets_an_adapter_and_one_over_single_channels_none() -> None:
+    spec = tiny_spec(
+        model__image={"encoder": "resnet", "width": 8, "depth": 1}, model__adaptation={"rank": 1, "alpha": 4}
+    )
+    model = build_model(spec, 64)
+    model.image.alone = nn.Conv2d(8, 8, 3, groups=8)
+    plain = {path for path, part in model.image.named_modules() if isinstance(part, nn.Conv2d)}
+    adapt(model, spec)
+    given = {name.removesuffix(".lora_A.default.weight") for name, _ in model.image.named_parameters()}
+    assert given & plain == plain - {"alone"}
+
+
+def test_a_model_with_adapters_in_its_convolutions_says_the_same_without_them() -> None:
+    spec = tiny_spec(
+        model__image={"encoder": "resnet", "width": 8, "depth": 1}, model__adaptation={"rank": 2, "alpha": 4}
+    )
+    model, images = build_model(spec, 64), torch.rand(2, 1, 16, 16)
+    adapt(model, spec)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(weight, std=0.1, generator=generator(0, name))
+    plain = build_model(spec, 64).eval()
+    with torch.no_grad():
+        said, before = model.eval().embed_images(images), plain.embed_images(images)
+        plain.load_state_dict(merged_state(model))
+        torch.testing.assert_close(plain.embed_images(images), said, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(before, said, atol=1e-2)
