@@ -137,8 +137,9 @@ def test_an_arm_without_a_proof_is_refused(
     assert "objectives.global_contrastive compares the rows of a batch" in capsys.readouterr().err
 
 
-def test_the_plan_that_ships_can_be_read() -> None:
-    plan, specs = read_plan_of(StudyPlan, EXPERIMENTS / "privacy.toml")
+@pytest.mark.parametrize("name", ["privacy", "privacy-real"])
+def test_the_plans_that_ship_can_be_read(name: str) -> None:
+    plan, specs = read_plan_of(StudyPlan, EXPERIMENTS / f"{name}.toml")
     assert specs.keys() == plan.variants.keys()
     assert len(plan.seeds) >= 3
 
