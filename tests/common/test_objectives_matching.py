@@ -22,6 +22,7 @@ def batch_of(texts: list[int], studies: list[int], stated: list[int]) -> Batch:
         has_text=yes,
         study=torch.tensor(studies),
         findings=torch.nn.functional.one_hot(torch.tensor(stated), 4).bool(),
+        denied=torch.zeros(rows, 4, dtype=torch.bool),
         sides=torch.zeros(rows, 4, 2, dtype=torch.bool),
     )
 
