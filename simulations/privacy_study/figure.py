@@ -71,8 +71,8 @@ class Panel:
 
 def figure(plan: StudyPlan, cells: Sequence[Cell], patients: int) -> str:
     """Both panels over one key; `patients` train at all hospitals together."""
-    epsilons = sorted({*plan.epsilons, math.inf})
     arms = [name for name in plan.variants if len(plan.epsilons_of(name)) > 1]
+    epsilons = sorted({each for name in arms for each in plan.epsilons_of(name)})
     start = cells[0].mean_auroc.value
     whole = next(cell.mean_auroc.value for cell in cells if cell.arm == plan.reference)
     cohorts = cohort_cells(plan, cells)

@@ -55,7 +55,7 @@ PLAN: dict[str, Any] = {
             "about": "R, each hospital",
             "mechanism": "R",
             "noise": "each_hospital",
-            "epsilons": [1.0],
+            "epsilons": [1.0, 3.0],
             "without": [*MASKED, "objectives.global_contrastive"],
             "change": {"objectives": {"bank_contrastive": {}}, "data": {"public_negatives": 4}},
         },
@@ -96,12 +96,15 @@ def test_a_study_writes_table_and_figure_and_trains_nothing_twice(
         ("groups", "inf"),
         ("groups", "8"),
         ("more-groups", "8"),
+        ("apart", "3"),
         ("apart", "1"),
     ]
     start, whole = rows[:2]
     if start["mean_auroc"] != whole["mean_auroc"]:
         assert (float(start["kept"]), float(whole["kept"])) == (0, 1)
-    assert "G &lt;&amp;&gt;" in (out / "privacy.svg").read_text()
+    drawn = (out / "privacy.svg").read_text()
+    assert "G &lt;&amp;&gt;" in drawn
+    assert ">3<" in drawn, "an epsilon of one arm alone has its place too"
     answered = {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
     table = (out / "privacy.csv").read_text()
     assert run(tmp_path, tmp_path / "plan.toml", out, monkeypatch) == 0
@@ -198,7 +201,7 @@ def cells(
 
 
 def test_the_page_says_what_was_tuned_where_and_how_many_patients_it_takes(tmp_path: Path) -> None:
-    page = markdown(*cells(tmp_path, 0.9, 0.2, 1.0, 0.1), patients=1_000)
+    page = markdown(*cells(tmp_path, 0.9, 0.2, 1.0, 0.1, 0.1), patients=1_000)
     assert "chosen on phantoms of seed 5" in page
     assert "`groups` keeps 20% (0% to 100%) of it with the 1,000 patients that are there" in page
     assert "20% of 1,000, 100% of 100,000; by these figures, about 10,000 patients" in page
@@ -211,12 +214,12 @@ def test_the_page_says_what_was_tuned_where_and_how_many_patients_it_takes(tmp_p
 def test_a_goal_is_reached_only_if_its_whole_interval_is(
     tmp_path: Path, low: float, high: float, said: str
 ) -> None:
-    plan, found = cells(tmp_path, 0.9, 0.7, 0.8, 0.1)
+    plan, found = cells(tmp_path, 0.9, 0.7, 0.8, 0.1, 0.1)
     found[3] = replace(found[3], kept=Estimate(0.7, low, high))
     assert said in markdown(plan, found, patients=1_000)
 
 
 def test_where_nothing_is_gained_no_share_of_it_is_claimed(tmp_path: Path) -> None:
-    page = markdown(*cells(tmp_path, 0.9, 0.9, 1.0, 0.1, lowest_gain=-0.01), patients=1_000)
+    page = markdown(*cells(tmp_path, 0.9, 0.9, 1.0, 0.1, 0.1, lowest_gain=-0.01), patients=1_000)
     assert "no gain over the public start" in page
     assert "reached" not in page
