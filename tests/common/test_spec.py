@@ -192,7 +192,7 @@ def test_a_spec_is_frozen() -> None:
         tiny_spec().federation.rounds = 4
 
 
-PLANS = {"ablation", "ablation-rest", "demo-ablation", "pooled", "privacy", "privacy-real"}
+PLANS = {"ablation", "ablation-rest", "demo-ablation", "pooled", "pooled-seeds", "privacy", "privacy-real"}
 """Variants of a spec, read and tested elsewhere."""
 
 

@@ -209,3 +209,11 @@ def test_the_shipped_plan_can_be_run() -> None:
     assert set(specs) == set(plan.variants)
     asked = {variant.rows for variant in plan.variants.values()}
     assert asked == set(Rows.__args__)  # type: ignore[attr-defined]
+
+
+def test_the_shipped_plan_of_three_seeds_is_of_the_same_runs() -> None:
+    plan, specs = read_plan_of(PooledPlan, EXPERIMENTS / "pooled-seeds.toml")
+    whole, others = read_plan_of(PooledPlan, EXPERIMENTS / "pooled.toml")
+    assert {plan.seeds_of(name) for name in specs} == {(0, 1, 2)}
+    assert {name: others[name] for name in specs} == specs
+    assert (plan.steps, plan.class_sites) == (whole.steps, whole.class_sites)
