@@ -43,6 +43,12 @@ def statuses(out: Path) -> list[dict[str, str]]:
     return [{site["name"]: site["status"] for site in json.loads(line)["sites"]} for line in lines]
 
 
+def approve_everywhere(chest: Consortium, folder: Path) -> None:
+    """All sites approve the project in `folder`, and the hub knows."""
+    for site in SITES:
+        chest.box.receive(chest.approvals(site).approve(folder, now=chest.founded)[1], now=chest.founded)
+
+
 def test_a_round_asks_those_who_approve_and_waits_for_a_quorum_of_them(
     tmp_path: Path, hurried: Project, stores: dict[str, Store], bank: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,9 +75,7 @@ def test_a_site_that_revoked_is_refused_once_and_then_no_longer_asked(
     chest = found(tmp_path)
     bundle = chest.bundle(hurried)
     folder = bundle.project.folder
-    for site in SITES:
-        approvals = chest.approvals(site)
-        chest.box.receive(approvals.approve(folder, now=chest.founded)[1], now=chest.founded)
+    approve_everywhere(chest, folder)
     chest.approvals("west").revoke(now=chest.founded)  # the hub does not know
     settings = RunSettings(folder, tmp_path / "out", {}, False, "inprocess", hub=chest.hub.folder)
     grid = InProcessGrid({site: chest.node(site, stores, bank) for site in SITES}, client_app=app)
@@ -87,9 +91,7 @@ def test_a_removed_site_is_no_longer_asked_and_a_changed_bundle_does_not_run(
 ) -> None:
     chest = found(tmp_path)
     folder = chest.bundle(hurried).project.folder
-    for site in SITES:
-        approvals = chest.approvals(site)
-        chest.box.receive(approvals.approve(folder, now=chest.founded)[1], now=chest.founded)
+    approve_everywhere(chest, folder)
     Members(chest.hub).remove("west", now=chest.founded)
     settings = RunSettings(folder, tmp_path / "out", {}, False, "inprocess", hub=chest.hub.folder)
     grid = InProcessGrid({site: chest.node(site, stores, bank) for site in SITES}, client_app=app)
@@ -107,9 +109,7 @@ def test_a_run_is_exported_from_its_own_folder_when_its_bundle_is_gone(
 ) -> None:
     chest = found(tmp_path)
     folder = chest.bundle(hurried).project.folder
-    for site in SITES:
-        approvals = chest.approvals(site)
-        chest.box.receive(approvals.approve(folder, now=chest.founded)[1], now=chest.founded)
+    approve_everywhere(chest, folder)
     settings = RunSettings(folder, tmp_path / "out", {}, False, "inprocess", hub=chest.hub.folder)
     assert say("fedvlp-server", "export", "out", "model") == (
         3,
