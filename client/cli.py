@@ -1,5 +1,8 @@
 """`fedvlp-site`: what a hospital runs. Everything these commands read and write stays in the hospital."""
 
+from common.leaving import leave  # before all that registers exit handlers
+
+# isort: split
 from pathlib import Path
 from typing import Annotated
 
@@ -122,7 +125,7 @@ cli.command("quality")(quality_command)
 
 def main() -> None:
     """Run `fedvlp-site`."""
-    run_command(cli, "fedvlp-site")
+    leave(run_command(cli, "fedvlp-site"))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """How the three commands speak: one line for a refusal, the contract's exit codes, a bar on a terminal."""
 
 import errno
-import gc
 import os
 import sys
 import time
@@ -31,32 +30,30 @@ Advance = Callable[[int, str], None]
 """Called with the steps just done and a few words on where things stand."""
 
 
-def run_command(command: typer.Typer, name: str) -> None:
-    """Run `command` and exit with the code of the contract; a person's mistake never shows a traceback."""
+def run_command(command: typer.Typer, name: str) -> int:
+    """Run `command`, and return the exit code of the contract; a person's mistake never shows a traceback."""
     try:
         code = command(standalone_mode=False)
     except FederationError as error:
         _say(name, str(error))
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.exceptions.Abort:
-        sys.exit(INTERRUPTED)
+        return INTERRUPTED
     except click.ClickException as error:
         error.show()
-        sys.exit(2)
+        return 2
     except KeyboardInterrupt:
         _say(name, "stopped by the keyboard; what was finished is kept")
-        sys.exit(INTERRUPTED)
+        return INTERRUPTED
     except Exception as error:
         if isinstance(error, OSError) and error.errno in NOT_OURS and error.filename is not None:
             _say(name, f"{error.filename}: {error.strerror}; use the account that it belongs to")
-            sys.exit(ConfigurationError.exit_code)
+            return ConfigurationError.exit_code
         if os.environ.get("FEDVLP_DEBUG") == "1":
             traceback.print_exc()
         _say(name, f"our bug: {type(error).__name__}; please report it with the output under FEDVLP_DEBUG=1")
-        sys.exit(70)
-    finally:
-        gc.freeze()  # an interpreter that ends looks through everything torch made several times, for nothing
-    sys.exit(code if isinstance(code, int) else 0)
+        return 70
+    return code if isinstance(code, int) else 0
 
 
 @contextmanager

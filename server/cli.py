@@ -3,6 +3,9 @@
 What a command needs is imported when it runs: torch and Flower take seconds, and most need neither.
 """
 
+from common.leaving import leave  # before all that registers exit handlers
+
+# isort: split
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -95,7 +98,7 @@ def export(run: RunFolder, out: Annotated[Path, typer.Argument(help="Folder for 
 
 def main() -> None:
     """Run `fedvlp-server`."""
-    run_command(cli, "fedvlp-server")
+    leave(run_command(cli, "fedvlp-server"))
 
 
 if __name__ == "__main__":

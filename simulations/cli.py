@@ -4,6 +4,9 @@ What a command needs is imported when it runs: torch and transformers take secon
 imports this module again.
 """
 
+from common.leaving import leave  # before all that registers exit handlers
+
+# isort: split
 import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # worker processes whose threads spin take 3 times as long
@@ -272,4 +275,4 @@ def _tell(out: Path, *, as_json: bool) -> None:
 
 def main() -> None:
     """Entry point of `fedvlp-sim`."""
-    run_command(cli, "fedvlp-sim")
+    leave(run_command(cli, "fedvlp-sim"))
