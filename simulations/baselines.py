@@ -17,7 +17,7 @@ from common.store import Split, Store
 from common.training.trainer import train
 from server.evaluation import Evaluator
 from server.report.records import CurvePoint, ModelRecord, RoundRecord, RunRecord
-from simulations.workers import worker_pool
+from simulations.workers import WorkerPool
 
 CENTRAL = "central"
 CURVE_POINTS = 6
@@ -48,7 +48,7 @@ def train_baselines(
     if workers == 1:
         return [_announce(train_baseline(baseline), on_done) for baseline in baselines]
     done: dict[str, ModelRecord] = {}
-    with worker_pool(workers) as processes:
+    with WorkerPool(workers) as processes:
         for future in as_completed([processes.submit(train_baseline, baseline) for baseline in baselines]):
             record = _announce(future.result(), on_done)
             done[record.name] = record

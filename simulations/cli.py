@@ -32,7 +32,6 @@ from simulations.attacks.cli import attack
 from simulations.benchmarks.cli import bench
 from simulations.privacy_cli import privacy
 from simulations.sites import parse_sites
-from simulations.workers import start_worker_server
 
 cli = typer.Typer(
     suggest_commands=False,
@@ -93,12 +92,12 @@ def run_command_(
 
     Writes run.json, rounds.jsonl, checkpoints/, model/ and report.html to --out.
     """
-    if engine is EngineChoice.inprocess:
-        _prepare_workers(workers)
     with loading():
         from server.report.page import write_report
         from simulations.federation import Federation, run_federation
 
+    if engine is EngineChoice.inprocess:
+        _prepare_workers(workers)
     federation = Federation(read_spec(spec, seed=seed), parse_sites(site), bank, out)
     run_federation(federation, engine=engine.value, resume=resume, workers=workers)
     write_report(out)
@@ -119,11 +118,11 @@ def compare_command(
     as_json: AsJson = False,
 ) -> None:
     """Train federated, central and local-only models on the same steps, and set them side by side."""
-    _prepare_workers(workers)
     with loading():
         from simulations.comparison import compare
         from simulations.federation import Federation
 
+    _prepare_workers(workers)
     sites = parse_sites(site)
     seeds: list[int | None] = [*seed] if seed else [None]
     for chosen in seeds:
@@ -146,13 +145,13 @@ def ablation_command(
 
     Writes ablation.md, ablation.csv, ablation.json and ablation.svg to --out; goes on where it was stopped.
     """
-    _prepare_workers(workers)
     with loading():
         from simulations.ablation.pages import terminal_table, write_pages
         from simulations.ablation.plan import read_plan
         from simulations.ablation.running import run_ablation, runs_of
         from simulations.ablation.verdict import judge_ablation
 
+    _prepare_workers(workers)
     read, specs = read_plan(plan)
     total = len(list(runs_of(read)))
     outcomes = run_ablation(
@@ -237,18 +236,20 @@ def demo_command(
     as_json: AsJson = False,
 ) -> None:
     """Phantom hospitals, a federated run, and its comparison with central and local-only training."""
-    _prepare_workers(workers)
     with loading():
         from simulations.demo import run_demo
 
+    _prepare_workers(workers)
     run_demo(out, seed=seed, workers=workers or os.cpu_count() or 1)
     _tell(out, as_json=as_json)
 
 
 def _prepare_workers(workers: int | None) -> None:
-    """Let workers import torch while this process imports the rest; one worker is this process itself."""
+    """Let workers be forked from what is imported by now; one worker is this process itself."""
+    from simulations.nursery import fork_nursery
+
     if (workers or os.cpu_count() or 1) > 1:
-        start_worker_server()
+        fork_nursery()
 
 
 def _tell(out: Path, *, as_json: bool) -> None:

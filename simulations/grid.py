@@ -7,7 +7,7 @@ not depend on the number of workers, only how long it takes.
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,8 @@ from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 
 from simulations.local_grid import FIRST_NODE, LocalGrid, NodeConfig, be_the_hub, node_context
-from simulations.workers import log_handler, worker_pool
+from simulations.nursery import log_handler
+from simulations.workers import WorkerPool
 
 Fault = Literal["dies", "silent"]
 """`dies`: the site's process ends while it works, and Flower reports it; `silent`: no reply ever comes."""
@@ -66,19 +67,14 @@ class InProcessGrid(LocalGrid):
         self._waiting: dict[str, tuple[Message, Future[Message] | None]] = {}
         be_the_hub()
         self.parallel_sites = workers
-        self._workers: list[ProcessPoolExecutor] = []
-        self._log = log
-        if workers > 1:
-            self._workers = [worker_pool(1, log=log) for _ in range(workers)]
-            for ready in [worker.submit(_warm_up) for worker in self._workers]:
-                ready.result()
+        self._workers = [WorkerPool(1, log=log) for _ in range(workers if workers > 1 else 0)]
 
     def __enter__(self) -> "InProcessGrid":
         return self
 
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
-            worker.shutdown(wait=True, cancel_futures=True)
+            worker.close()
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Wait for the sites that these messages went to, and hand out their replies, each once."""
@@ -101,17 +97,10 @@ class InProcessGrid(LocalGrid):
             future = Future[Message]()
             future.set_exception(BrokenExecutor())
         elif self._workers:
-            future = self._submit((node - FIRST_NODE) % len(self._workers), message, self._contexts[node])
+            worker = self._workers[(node - FIRST_NODE) % len(self._workers)]
+            future = worker.submit(_handle_in_worker, message, self._contexts[node])
         self._waiting[identity] = (message, future)
         return identity
-
-    def _submit(self, place: int, message: Message, context: Context) -> Future[Message]:
-        """Hand `message` to a worker; one that died in an earlier round is replaced."""
-        try:
-            return self._workers[place].submit(_handle_in_worker, message, context)
-        except BrokenExecutor:
-            self._workers[place] = worker_pool(1, log=self._log)
-            return self._workers[place].submit(_handle_in_worker, message, context)
 
     def _reply(self, message: Message, future: "Future[Message] | None") -> Message:
         if future is None:
@@ -153,7 +142,3 @@ def log_to(path: Path) -> Iterator[None]:
 
 def _handle_in_worker(message: Message, context: Context) -> Message:
     return handle(None, message, context)
-
-
-def _warm_up() -> None:
-    fedvlp_client_app()

@@ -1,49 +1,72 @@
-"""Worker processes that train: forked from one that has imported what all of them need.
+"""Calls that worker processes answer, as many at a time as there are workers."""
 
-Importing torch takes longer than a small federation takes to run, so it is done once, while the hub starts.
-"""
-
-import logging
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import forkserver
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Self, TypeVar, TypeVarTuple, cast
 
-FORKS = "forkserver" in multiprocessing.get_all_start_methods()
-"""Elsewhere every worker imports for itself."""
-PRELOADED = ("__main__", "simulations.site_modules")
+from simulations.nursery import Worker, WorkerDiedError, nursery
 
-
-def start_worker_server() -> None:
-    """Begin, in a process of its own, to import what workers need; returns at once.
-
-    That process computes nothing: torch's threads, which no fork survives, begin in the workers. OpenBLAS and
-    Arrow start theirs when they are imported, and make them anew after a fork by themselves.
-    """
-    if FORKS:
-        forkserver.set_forkserver_preload(list(PRELOADED))
-        forkserver.ensure_running()
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
 
 
-def worker_pool(workers: int, *, log: Path | None = None) -> ProcessPoolExecutor:
-    """Processes that are ready to train.
+class WorkerPool:
+    """Processes that are ready to train; a context manager, at whose end they end, whatever they are at."""
 
-    Args:
-        workers: how many.
-        log: file that they log to; their stderr when None.
-    """
-    start_worker_server()
-    context = multiprocessing.get_context("forkserver" if FORKS else "spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(log,))
+    def __init__(self, workers: int, *, log: Path | None = None) -> None:
+        """Have them forked.
 
+        Args:
+            workers: how many.
+            log: file that they log to; their stderr when None.
+        """
+        self._log = log
+        self._threads = ThreadPoolExecutor(workers)  # each waits for one worker
+        self._workers = [self._hatch(place) for place in range(workers)]
+        self._idle: SimpleQueue[int] = SimpleQueue()
+        for place in range(workers):
+            self._idle.put(place)
+        self._closed = False
 
-def log_handler(path: Path) -> logging.Handler:
-    """Appends to `path`, which is made with the first line."""
-    handler = logging.FileHandler(path, delay=True, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(processName)s: %(message)s"))
-    return handler
+    def __enter__(self) -> Self:
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
-def _begin(log: Path | None) -> None:
-    if log is not None:
-        logging.getLogger("fedvlp").addHandler(log_handler(log))
+    @property
+    def process_numbers(self) -> list[int]:
+        """Of the workers, as the system counts."""
+        return [worker.number for worker in self._workers]
+
+    def submit(self, function: Callable[[*Arguments], Result], *arguments: *Arguments) -> "Future[Result]":
+        """Have `function`, which a module holds, called as soon as a worker is idle.
+
+        The future raises what `function` raises, and `WorkerDiedError`; the next call finds a new worker.
+        """
+        return self._threads.submit(self._call, function, arguments)
+
+    def close(self) -> None:
+        """End the workers; calls that wait for one are cancelled."""
+        self._closed = True
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for worker in self._workers:
+            worker.end()
+        self._threads.shutdown()
+
+    def _hatch(self, place: int) -> Worker:
+        return nursery().hatch(f"worker-{place + 1}", self._log)
+
+    def _call(self, function: Callable[..., Result], arguments: tuple[object, ...]) -> Result:
+        place = self._idle.get()
+        try:
+            return cast(Result, self._workers[place].call(function, *arguments))
+        except WorkerDiedError:
+            if not self._closed:
+                self._workers[place].end()
+                self._workers[place] = self._hatch(place)
+            raise
+        finally:
+            self._idle.put(place)

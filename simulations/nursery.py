@@ -1,0 +1,216 @@
+"""A process that has imported what training needs and computed nothing, and forks workers from itself.
+
+Importing torch takes longer than a small federation takes to run, so it is done once. A command that imports
+it anyway forks the nursery from itself. In a process that has other threads or has computed, as in a test, no
+fork would survive: there the nursery is a fresh interpreter.
+"""
+
+import atexit
+import importlib
+import logging
+import multiprocessing
+import os
+import signal
+import traceback
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle, send_handle
+from pathlib import Path
+from threading import Lock
+from typing import NoReturn
+
+from common.loading import loading
+
+MODULES = ("client.app",)
+"""What a worker imports before it is a hospital."""
+
+
+@dataclass(frozen=True)
+class Hatch:
+    """Asks for a worker, for the connection that comes with it."""
+
+    name: str
+    log: Path | None
+
+
+@dataclass(frozen=True)
+class End:
+    """Asks to end a worker, whatever it is at."""
+
+    number: int
+
+
+class WorkerDiedError(BrokenExecutor):
+    """The process that was at work is gone."""
+
+
+class Nursery:
+    """Our end of the process; one is enough for all pools."""
+
+    def __init__(self, *, forked: bool) -> None:
+        self._lock = Lock()
+        self._control, theirs = Pipe()
+        context = multiprocessing.get_context("fork") if forked else multiprocessing.get_context("spawn")
+        self._process = context.Process(
+            target=_be_nursery, args=(theirs, self._control if forked else None), name="nursery"
+        )
+        self._process.start()
+        theirs.close()
+        atexit.register(self.close)
+
+    def hatch(self, name: str, log: Path | None) -> "Worker":
+        """A new worker, which is called `name` in what it logs to `log`, or to stderr when None."""
+        ours, theirs = Pipe()
+        with self._lock:
+            self._control.send(Hatch(name, log))
+            assert self._process.pid is not None
+            send_handle(self._control, theirs.fileno(), self._process.pid)
+            number: int = self._control.recv()
+        theirs.close()
+        return Worker(self, number, ours)
+
+    def end(self, number: int) -> None:
+        """End the worker of this number, whatever it is at."""
+        with self._lock:
+            self._control.send(End(number))
+            self._control.recv()
+
+    def close(self) -> None:
+        """End the process and all its workers."""
+        self._control.close()
+        self._process.join()
+
+
+class Worker:
+    """A process that does one thing at a time."""
+
+    def __init__(self, nursery: Nursery, number: int, connection: Connection) -> None:
+        self._nursery = nursery
+        self.number = number
+        """Of the process, as the system counts."""
+        self._connection = connection
+
+    def call(self, function: Callable[..., object], *arguments: object) -> object:
+        """What `function` of a module returns, or raises, when the worker calls it.
+
+        Raises:
+            WorkerDiedError: before it answered.
+        """
+        try:
+            self._connection.send((function, arguments))
+            value, error = self._connection.recv()
+        except (EOFError, OSError) as closed:
+            raise WorkerDiedError(f"worker {self.number} died") from closed
+        if error is not None:
+            raise error
+        return value
+
+    def end(self) -> None:
+        """End the process, whatever it is at; to whoever waits for it, it died."""
+        self._nursery.end(self.number)
+
+
+_nurseries: list[Nursery] = []
+"""The one of this process, once there is one."""
+
+
+def fork_nursery() -> None:
+    """Fork the nursery from this process, which must have no other thread and have computed nothing.
+
+    OpenBLAS and Arrow start threads when they are imported, and make them anew after a fork by themselves.
+    """
+    if not _nurseries:
+        _import()
+        _nurseries.append(Nursery(forked=True))
+
+
+def nursery() -> Nursery:
+    """The one that this process has; a fresh interpreter unless it was forked."""
+    if not _nurseries:
+        _nurseries.append(Nursery(forked=False))
+    return _nurseries[0]
+
+
+def log_handler(path: Path) -> logging.Handler:
+    """Appends to `path`, which is made with the first line."""
+    handler = logging.FileHandler(path, delay=True, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(processName)s: %(message)s"))
+    return handler
+
+
+def _import() -> None:
+    with loading():
+        for name in MODULES:
+            importlib.import_module(name)
+
+
+def _be_nursery(control: Connection, other_end: Connection | None) -> None:
+    """Fork when asked, until the other end is closed."""
+    if other_end is not None:
+        other_end.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the keyboard is for the process that asks, which ends us
+    _import()
+    workers: set[int] = set()
+    with suppress(EOFError, OSError):  # it was closed, or whoever asks died
+        while True:
+            match control.recv():
+                case Hatch() as hatch:
+                    number = _fork(hatch, recv_handle(control), control)
+                    workers.add(number)
+                    control.send(number)
+                case End(number):
+                    if number in workers:
+                        workers.remove(number)
+                        _end(number)
+                    control.send(None)
+    for number in workers:
+        _end(number)
+
+
+def _fork(hatch: Hatch, descriptor: int, control: Connection) -> int:
+    number = os.fork()
+    if not number:
+        control.close()
+        _begin(hatch)
+        _be_worker(Connection(descriptor))
+    os.close(descriptor)
+    return number
+
+
+def _end(number: int) -> None:
+    """A worker's number stays its own until it is waited for here, even if it died long ago."""
+    os.kill(number, signal.SIGKILL)
+    os.waitpid(number, 0)
+
+
+def _be_worker(connection: Connection) -> NoReturn:
+    try:
+        while True:
+            function, arguments = connection.recv()
+            connection.send(_outcome(function, arguments))
+    except EOFError:
+        pass
+    except BaseException:
+        traceback.print_exc()  # what was asked or answered cannot be sent
+    finally:
+        os._exit(0)
+
+
+def _outcome(
+    function: Callable[..., object], arguments: tuple[object, ...]
+) -> tuple[object, Exception | None]:
+    try:
+        return function(*arguments), None
+    except Exception as error:
+        error.add_note(f"in a worker:\n{traceback.format_exc()}")
+        return None, error
+
+
+def _begin(hatch: Hatch) -> None:
+    multiprocessing.current_process().name = hatch.name
+    if hatch.log is not None:
+        logging.getLogger("fedvlp").addHandler(log_handler(hatch.log))
