@@ -82,7 +82,8 @@ class Evaluator:
     def __init__(self, project: Project, stores: Mapping[str, Path]) -> None:
         self._project = project
         self._spec = project.spec.evaluation
-        self._held_out = [self._open(site, Store(folder)) for site, folder in sorted(stores.items())]
+        asked = self._spec.zero_shot or self._spec.retrieval
+        self._held_out = [self._open(site, Store(folder)) for site, folder in sorted(stores.items()) if asked]
 
     @cached_property
     def _model(self) -> VLPModel:

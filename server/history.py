@@ -67,10 +67,7 @@ class History:
     def __init__(self, run: Path) -> None:
         self._path = run / ROUNDS_FILE
         self.rounds: list[RoundRecord] = []
-
-    def restart(self) -> None:
-        """Begin anew."""
-        self._path.unlink(missing_ok=True)
+        self._lines: list[str] = []
 
     def resume(self, finished: int) -> bool:
         """Keep the rounds up to `finished`; a later line belongs to a round without a checkpoint.
@@ -80,17 +77,18 @@ class History:
         """
         if finished and self._path.exists() and self._path.stat().st_size:
             self.rounds = [record for record in read_rounds(self._path.parent) if record.round <= finished]
+        self._lines = [_line(record) for record in self.rounds]
         self._write()
         return not finished or any(record.round == finished for record in self.rounds)
 
     def append(self, record: RoundRecord) -> None:
         """Add one round."""
         self.rounds.append(record)
+        self._lines.append(_line(record))
         self._write()
 
     def _write(self) -> None:
-        lines = [record.model_dump_json() + "\n" for record in self.rounds]
-        write_whole(self._path, "".join(lines).encode())
+        write_whole(self._path, "".join(self._lines).encode())
 
     def refused_last(self) -> tuple[str, ...]:
         """Sites that refused in the last round."""
@@ -150,3 +148,7 @@ class History:
             epsilon=epsilon,
             epsilon_alone=epsilon_alone,
         )
+
+
+def _line(record: RoundRecord) -> str:
+    return record.model_dump_json() + "\n"

@@ -8,7 +8,7 @@ not depend on the number of workers, only how long it takes.
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -68,6 +68,8 @@ class InProcessGrid(LocalGrid):
         be_the_hub()
         self.parallel_sites = workers
         self._workers = [WorkerPool(1, log=log) for _ in range(workers if workers > 1 else 0)]
+        for node, context in self._contexts.items() if self._workers else ():
+            self._worker_of(node).submit(_come_up, context)
 
     def __enter__(self) -> "InProcessGrid":
         return self
@@ -97,10 +99,13 @@ class InProcessGrid(LocalGrid):
             future = Future[Message]()
             future.set_exception(BrokenExecutor())
         elif self._workers:
-            worker = self._workers[(node - FIRST_NODE) % len(self._workers)]
-            future = worker.submit(_handle_in_worker, message, self._contexts[node])
+            future = self._worker_of(node).submit(_handle_in_worker, message, self._contexts[node])
         self._waiting[identity] = (message, future)
         return identity
+
+    def _worker_of(self, node: int) -> WorkerPool:
+        """A site stays with its worker."""
+        return self._workers[(node - FIRST_NODE) % len(self._workers)]
 
     def _reply(self, message: Message, future: "Future[Message] | None") -> Message:
         if future is None:
@@ -138,6 +143,14 @@ def log_to(path: Path) -> Iterator[None]:
     finally:
         logging.getLogger("fedvlp").removeHandler(handler)
         handler.close()
+
+
+def _come_up(context: Context) -> None:
+    """Open the site's store while the hub gets ready; what fails now fails again when the hub asks."""
+    from client.round import open_site
+
+    with suppress(Exception):
+        open_site(context.node_config)
 
 
 def _handle_in_worker(message: Message, context: Context) -> Message:

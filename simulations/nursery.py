@@ -25,8 +25,8 @@ from typing import NoReturn
 
 from common.loading import loading
 
-MODULES = ("client.app",)
-"""What a worker imports before it is a hospital."""
+MODULES = "client.app", "numpy.random", "torch.profiler._cupti_monitor"
+"""What a worker imports before it is a hospital: the last two are else imported in its first round."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,9 @@ class Nursery:
         return Worker(self, number, ours)
 
     def end(self, number: int) -> None:
-        """End the worker of this number, whatever it is at."""
+        """Let the worker of this number be ended soon, whatever it is at."""
         with self._lock:
             self._control.send(End(number))
-            self._control.recv()
 
     def close(self) -> None:
         """End the process and all its workers."""
@@ -166,7 +165,6 @@ def _be_nursery(control: Connection, other_end: Connection | None) -> None:
                     if number in workers:
                         workers.remove(number)
                         _end(number)
-                    control.send(None)
     for number in workers:
         _end(number)
 

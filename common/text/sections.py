@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 
 Sections = dict[str, str]
 """Section name -> text, in the order of the report."""
@@ -110,17 +111,26 @@ _WORDS = {
     name: "|".join(words.values()).replace(" ?", r"[\t\x20]*").replace(" ", r"[\t\x20]+")
     for name, words in HEADERS.items()
 }
-_ANY = "|".join(f"(?:{words})" for words in _WORDS.values())
-_HEADER = re.compile(
-    rf"(?<![\w-])(?P<words>{_ANY})[ \t]*:|^[ \t]*(?P<line>{_ANY})[ \t]*\r?$", re.IGNORECASE | re.MULTILINE
-)
-_NAMES = [(name, re.compile(words, re.IGNORECASE)) for name, words in _WORDS.items()]
+
+
+@cache  # on first use: training reads sections that ingest has found, and compiling takes 25 ms
+def _header() -> re.Pattern[str]:
+    words = "|".join(f"(?:{words})" for words in _WORDS.values())
+    return re.compile(
+        rf"(?<![\w-])(?P<words>{words})[ \t]*:|^[ \t]*(?P<line>{words})[ \t]*\r?$",
+        re.IGNORECASE | re.MULTILINE,
+    )
+
+
+@cache
+def _names() -> list[tuple[str, re.Pattern[str]]]:
+    return [(name, re.compile(words, re.IGNORECASE)) for name, words in _WORDS.items()]
 
 
 def section_named(header: str) -> str | None:
     """Return the section that `header`, with or without its colon, opens; None if it is no header we know."""
     words = header.strip().removesuffix(":").rstrip()
-    return next((name for name, pattern in _NAMES if pattern.fullmatch(words)), None)
+    return next((name for name, pattern in _names() if pattern.fullmatch(words)), None)
 
 
 def parse_sections(report: str) -> Sections:
@@ -153,13 +163,13 @@ def _headers(report: str) -> list[tuple[str, int, int]]:
 
 
 def _header_matches(report: str) -> Iterator[re.Match[str]]:
-    """As `_HEADER.finditer`, where there can be one: up to a line's last colon, or on a line of few words."""
+    """Headers, where there can be one: up to a line's last colon, or on a line of few words."""
     start = 0
     for line in report.split("\n"):
         end = start + line.rfind(":") + 1
         if end == start and len(line.split(maxsplit=MOST_WORDS)) <= MOST_WORDS:
             end = start + len(line)
-        yield from _HEADER.finditer(report, start, end)
+        yield from _header().finditer(report, start, end)
         start += len(line) + 1
 
 
@@ -312,12 +322,19 @@ NO_CHANGE: dict[str, str] = {
 """Language -> what sounds like change and is none: no earlier study, or advice for a later one; a pattern."""
 
 
+@cache
+def _change() -> re.Pattern[str]:
+    return _phrases(CHANGE)
+
+
+@cache
+def _no_change() -> re.Pattern[str]:
+    return _phrases(NO_CHANGE)
+
+
 def _phrases(table: Mapping[str, str]) -> re.Pattern[str]:
     words = "|".join(f"(?:{phrases})" for phrases in table.values())
     return re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE)
-
-
-_CHANGE, _NO_CHANGE = _phrases(CHANGE), _phrases(NO_CHANGE)
 
 
 def speaks_of_change(sentence: str) -> bool:
@@ -328,7 +345,7 @@ def speaks_of_change(sentence: str) -> bool:
     """
     plain = " ".join(sentence.split())
     # Most sentences are done with the first look.
-    return _CHANGE.search(plain) is not None and _CHANGE.search(_NO_CHANGE.sub(" ", plain)) is not None
+    return _change().search(plain) is not None and _change().search(_no_change().sub(" ", plain)) is not None
 
 
 def mark_change(text: str) -> list[tuple[str, bool]]:

@@ -34,6 +34,9 @@ IGNORED = -100
 MIN_FREQUENCY = 2
 """A pair of pieces seen less often than this is not joined."""
 
+TEXTS_AT_ONCE = 1000
+"""Texts whose words are counted together: each call into the library takes as long as a sentence."""
+
 
 class ReportTokenizer:
     """Turns reports into ids and back; never changes once made.
@@ -285,8 +288,9 @@ def _words(corpus: list[str]) -> Counter[str]:
     """How often each lower-case word or punctuation mark occurs."""
     normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
     words: Counter[str] = Counter()
-    for text in corpus:
-        words.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
+    for start in range(0, len(corpus), TEXTS_AT_ONCE):
+        texts = "\n".join(corpus[start : start + TEXTS_AT_ONCE])
+        words.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(texts)))
     return words
 
 
