@@ -28,7 +28,7 @@ from common.data.corpus import read_corpus
 from common.errors import ConfigurationError, InputRefusedError, IntegrityError, PolicyError
 from common.messages import Answer, Instruction
 from common.model.vlp import VLPModel
-from common.project import Project, open_project, weights_of
+from common.project import Project, open_project
 from common.store import Store
 from common.training.losses import LossSums
 from common.training.trainer import TrainingRecord, train, validate
@@ -231,7 +231,7 @@ def receive_model(site: Site, instruction: Instruction) -> VLPModel:
     """The global model of this round; valid until the next round's is received in this process."""
     model = site.project.working_model
     weights = site.project.layout.unflatten(instruction.weights)
-    model.load_exchanged({name: torch.tensor(array) for name, array in weights.items()})
+    model.load_exchanged({name: torch.from_numpy(array) for name, array in weights.items()})
     return model
 
 
@@ -292,7 +292,8 @@ def whole_numbers(
 
 def weighted_delta(site: Site, instruction: Instruction, model: VLPModel) -> Vector:
     """(N,) the site's share of the sum: (trained - received) times weight / weight_cap."""
-    delta = site.project.layout.flatten(weights_of(model))
+    trained = {name: tensor.numpy() for name, tensor in model.exchanged().items()}
+    delta = site.project.layout.flatten(trained)
     delta -= instruction.weights
     delta *= np.float32(site.weight / site.project.spec.federation.weight_cap)
     return delta

@@ -324,10 +324,7 @@ def open_project(folder: Path) -> Project:
 
 def weights_of(model: VLPModel) -> Weights:
     """Every exchanged tensor as float32, by name, in the model's order."""
-    return {
-        name: tensor.detach().numpy().astype(np.float32, copy=True)
-        for name, tensor in model.exchanged().items()
-    }
+    return {name: tensor.numpy().astype(np.float32, copy=True) for name, tensor in model.exchanged().items()}
 
 
 def _require_roster(spec: Spec, sites: list[str], roster: Roster | None) -> None:

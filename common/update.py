@@ -6,6 +6,7 @@ Shapes: N coordinates of the whole model, in the order of its state dict; L tens
 """
 
 import hashlib
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -152,6 +153,21 @@ class Layout:
         """N."""
         return int(self.sizes.sum())
 
+    @cached_property
+    def _ends(self) -> list[int]:
+        """(L,) where each tensor ends in a flat update."""
+        ends: list[int] = np.cumsum(self.sizes).tolist()
+        return ends
+
+    def spread(self, values: Vector, part: slice) -> Vector:
+        """(L,) a value per tensor -> that of each coordinate of `part`; (1,) where it is one tensor's."""
+        first = bisect_right(self._ends, part.start)
+        last = bisect_left(self._ends, part.stop, lo=first)
+        if first == last:
+            return values[first : first + 1]
+        counts = [min(self._ends[at], part.stop) for at in range(first, last + 1)]
+        return np.repeat(values[first : last + 1], np.diff(counts, prepend=part.start))
+
     def flatten(self, weights: Mapping[str, Vector]) -> Vector:
         """(N,) all tensors end to end."""
         flat = np.empty(self.num_coordinates, dtype=np.float32)
@@ -166,9 +182,10 @@ class Layout:
 
     def split(self, flat: Vector) -> list[tuple[str, Vector]]:
         """Each tensor's name and its (size,) view into `flat`."""
-        ends = np.cumsum(self.sizes)
-        starts = ends - self.sizes
-        return [(name, flat[start:end]) for name, start, end in zip(self.names, starts, ends, strict=True)]
+        starts = [0, *self._ends[:-1]]
+        return [
+            (name, flat[start:end]) for name, start, end in zip(self.names, starts, self._ends, strict=True)
+        ]
 
     def require(self, weights: Mapping[str, Vector]) -> None:
         """Refuse weights with other tensors than these.
@@ -223,33 +240,30 @@ def quantise(
     scratch, scaled, fine = Scratch(), np.empty(CHUNK, np.float32), np.empty(CHUNK, np.int32)
     quantised = np.empty(len(delta), dtype=np.int16)
     bound = np.float32(profile.levels << 16)
-    clipped = start = 0
-    for (_, tensor), clip in zip(layout.split(delta), clips, strict=True):
-        scale = np.float32((profile.levels << 16) / np.float64(clip))
-        for part in parts(len(tensor)):
-            values = tensor[part]
-            x, steps = scaled[: len(values)], fine[: len(values)]
-            if _scale(values, scale, out=x) > bound:
-                clipped += int(np.count_nonzero(np.abs(x) > bound))
-                np.clip(x, -bound, bound, out=x)
-            steps[:] = np.rint(x, out=x)
-            steps += draws.next(len(x), scratch)
-            np.right_shift(steps, 16, out=steps)
-            quantised[start + part.start : start + part.stop] = steps
-        start += len(tensor)
+    scales = ((profile.levels << 16) / clips.astype(np.float64)).astype(np.float32)
+    clipped = 0
+    for part in parts(len(delta)):
+        values = delta[part]
+        x, steps = scaled[: len(values)], fine[: len(values)]
+        if _scale(values, layout.spread(scales, part), out=x) > bound:
+            clipped += int(np.count_nonzero(np.abs(x) > bound))
+            np.clip(x, -bound, bound, out=x)
+        steps[:] = np.rint(x, out=x)
+        steps += draws.next(len(x), scratch)
+        np.right_shift(steps, 16, out=steps)
+        quantised[part] = steps
     return quantised, clipped
 
 
-def _scale(values: Vector, scale: np.float32, *, out: Vector) -> np.float32:
+def _scale(values: Vector, scale: Vector, *, out: Vector) -> np.float32:
     """out = values * scale, and its largest magnitude; a product may overflow and is clipped later."""
-    high, low = values.max(), values.min()
-    if not (np.isfinite(high) and np.isfinite(low)):
+    if not (np.isfinite(values.max()) and np.isfinite(values.min())):
         raise PolicyError(
             "the update is not finite (NaN or infinity) and was withheld; nothing left this site"
         )
     with np.errstate(over="ignore"):
         np.multiply(values, scale, out=out)
-        return np.float32(max(high, -low) * scale)
+    return np.float32(max(out.max(), -out.min()))
 
 
 def pack(quantised: npt.NDArray[np.int16], profile: Profile) -> Planes:

@@ -185,8 +185,11 @@ class VLPModel(nn.Module):
 
     def exchanged(self) -> dict[str, Tensor]:
         """The tensors that are trained, and so exchanged, by name: all but frozen ones."""
-        frozen = {name for name, weight in self.named_parameters() if not weight.requires_grad}
-        return {name: tensor for name, tensor in self.state_dict().items() if name not in frozen}
+        return {
+            name: tensor.detach()
+            for name, tensor in self.state_dict(keep_vars=True).items()
+            if tensor.requires_grad or not isinstance(tensor, nn.Parameter)
+        }
 
     def load_exchanged(self, tensors: Mapping[str, Tensor]) -> None:
         """Put what `exchanged` gave, at another model of the same project, into this one."""

@@ -33,10 +33,10 @@ def build_optimizer(model: nn.Module, spec: TrainSpec) -> torch.optim.AdamW:
     With `layer_decay` below 1, a layer's rate falls with its distance from the output (Bao et al. 2022,
     arXiv:2106.08254, appendix H).
     """
-    shares = rate_shares(model, spec)
+    shares, named = rate_shares(model, spec), list(model.named_parameters())
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for decay, wanted in ((spec.weight_decay, True), (0.0, False)):
-        for name, weight in model.named_parameters():
+        for name, weight in named:
             if (weight.ndim >= 2) is wanted:
                 groups.setdefault((decay, shares[name]), []).append(weight)
     return AdamW(
@@ -52,6 +52,8 @@ def build_optimizer(model: nn.Module, spec: TrainSpec) -> torch.optim.AdamW:
 
 def rate_shares(model: nn.Module, spec: TrainSpec) -> dict[str, float]:
     """Parameter -> its share of the learning rate, above 0 to 1."""
+    if spec.layer_decay == 1:
+        return dict.fromkeys((name for name, _ in model.named_parameters()), 1.0)
     heights = Heights(model)
     return {name: float(spec.layer_decay ** heights.above(name)) for name, _ in model.named_parameters()}
 
