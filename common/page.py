@@ -20,4 +20,9 @@ def template(package: str, name: str) -> Template:
 
 def asset(package: str, name: str) -> str:
     """The text of a file beside the modules of `package`."""
-    return files(package).joinpath(name).read_text(encoding="utf-8")
+    return asset_bytes(package, name).decode()
+
+
+def asset_bytes(package: str, name: str) -> bytes:
+    """The same file as it is."""
+    return files(package).joinpath(name).read_bytes()

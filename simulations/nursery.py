@@ -49,26 +49,21 @@ class WorkerDiedError(BrokenExecutor):
 
 
 class Nursery:
-    """Our end of the process; one is enough for all pools."""
+    """Our end of the process; one is enough for all pools. It ends with us, and its workers with it."""
 
     def __init__(self, *, forked: bool) -> None:
         self._lock = Lock()
         self._control, theirs = Pipe()
-        context = multiprocessing.get_context("fork") if forked else multiprocessing.get_context("spawn")
-        self._process = context.Process(
-            target=_be_nursery, args=(theirs, self._control if forked else None), name="nursery"
-        )
-        self._process.start()
+        self._number = self._fork(theirs) if forked else _spawn(theirs)
         theirs.close()
-        atexit.register(self.close)
+        atexit.register(self._control.close)
 
     def hatch(self, name: str, log: Path | None) -> "Worker":
         """A new worker, which is called `name` in what it logs to `log`, or to stderr when None."""
         ours, theirs = Pipe()
         with self._lock:
             self._control.send(Hatch(name, log))
-            assert self._process.pid is not None
-            send_handle(self._control, theirs.fileno(), self._process.pid)
+            send_handle(self._control, theirs.fileno(), self._number)
             number: int = self._control.recv()
         theirs.close()
         return Worker(self, number, ours)
@@ -78,10 +73,23 @@ class Nursery:
         with self._lock:
             self._control.send(End(number))
 
-    def close(self) -> None:
-        """End the process and all its workers."""
-        self._control.close()
-        self._process.join()
+    def _fork(self, theirs: Connection) -> int:
+        _import()
+        number = os.fork()
+        if not number:
+            self._control.close()
+            try:
+                _be_nursery(theirs)
+            finally:
+                os._exit(0)
+        return number
+
+
+def _spawn(theirs: Connection) -> int:
+    process = multiprocessing.get_context("spawn").Process(target=_be_nursery, args=(theirs,), name="nursery")
+    process.start()
+    assert process.pid is not None
+    return process.pid
 
 
 class Worker:
@@ -123,7 +131,6 @@ def fork_nursery() -> None:
     OpenBLAS and Arrow start threads when they are imported, and make them anew after a fork by themselves.
     """
     if not _nurseries:
-        _import()
         _nurseries.append(Nursery(forked=True))
 
 
@@ -147,10 +154,8 @@ def _import() -> None:
             importlib.import_module(name)
 
 
-def _be_nursery(control: Connection, other_end: Connection | None) -> None:
+def _be_nursery(control: Connection) -> None:
     """Fork when asked, until the other end is closed."""
-    if other_end is not None:
-        other_end.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the keyboard is for the process that asks, which ends us
     _import()
     workers: set[int] = set()

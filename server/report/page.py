@@ -4,14 +4,14 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from markupsafe import Markup
 
-from common.files import write_whole
-from common.page import asset, style, template
+from common.files import whole_file
+from common.page import asset, asset_bytes, style, template
 from server.report import course, results
 from server.report.panels import KIND_COLOURS, Group
 from server.report.records import (
@@ -34,6 +34,8 @@ REPORT_FILE = "report.html"
 PACKAGE = "server.report"
 PLOTLY = "package_data/plotly.min.js"
 """Plotly as a browser reads it, in its package; to import the package takes longer than to write a page."""
+LIBRARY = Markup("PLOTLY")
+"""Stands for it in the template, a piece of its own."""
 _NO_LABELS = (
     "No round has a zero-shot AUROC: either the spec asks no zero-shot task, "
     "or no held-out patient is labelled for one."
@@ -81,19 +83,32 @@ def write_report(run: Path) -> Path:
     Raises:
         InputRefusedError: a record is missing or is not what this version writes.
     """
-    page = render(read_run(run), read_rounds(run), read_comparison(run))
     path = run / REPORT_FILE
-    write_whole(path, page.encode())
+    with whole_file(path) as file:
+        file.writelines(pieces(read_run(run), read_rounds(run), read_comparison(run)))
     return path
 
 
 def render(run: RunRecord, rounds: Sequence[RoundRecord], comparison: Comparison | None) -> str:
     """The whole page as HTML; the same records always give the same text."""
+    return b"".join(pieces(run, rounds, comparison)).decode()
+
+
+def pieces(run: RunRecord, rounds: Sequence[RoundRecord], comparison: Comparison | None) -> Iterator[bytes]:
+    """The page in UTF-8, piece by piece: Plotly's five million characters go in as they lie on the disc."""
+    library = asset_bytes("plotly", PLOTLY)
+    for piece in _drawn(run, rounds, comparison, library):
+        yield library if piece == LIBRARY else piece.encode()
+
+
+def _drawn(
+    run: RunRecord, rounds: Sequence[RoundRecord], comparison: Comparison | None, library: bytes
+) -> Iterator[str]:
     models = models_of(run, comparison)
     verdict = judge(comparison) if comparison else None
     sections = _sections(run, rounds, models)
-    library, drawing = asset("plotly", PLOTLY), asset(PACKAGE, "page.js")
-    return template(PACKAGE, "template.html").render(
+    drawing = asset(PACKAGE, "page.js")
+    return template(PACKAGE, "template.html").generate(
         run=run,
         summary=paragraph(run, rounds, verdict),
         tiles=tiles(run, verdict),
@@ -102,9 +117,9 @@ def render(run: RunRecord, rounds: Sequence[RoundRecord], comparison: Comparison
         facts=_facts(run, comparison),
         figures=_figures(sections),
         kind_colours=KIND_COLOURS,
-        policy=_policy([library, drawing]),
+        policy=_policy([library, drawing.encode()]),
         style=Markup(style() + asset(PACKAGE, "page.css")),
-        library=Markup(library),
+        library=LIBRARY,
         drawing=Markup(drawing),
     )
 
@@ -148,9 +163,9 @@ def _figures(sections: Iterable[Section]) -> Markup:
     return Markup(text)
 
 
-def _policy(scripts: Iterable[str]) -> str:
+def _policy(scripts: Iterable[bytes]) -> str:
     """A content security policy under which these scripts run, no other does, and nothing is fetched."""
-    hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts)
+    hashes = (base64.b64encode(hashlib.sha256(script).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
     return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:"
 
