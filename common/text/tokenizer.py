@@ -290,7 +290,10 @@ def _words(corpus: list[str]) -> Counter[str]:
     words: Counter[str] = Counter()
     for start in range(0, len(corpus), TEXTS_AT_ONCE):
         texts = "\n".join(corpus[start : start + TEXTS_AT_ONCE])
-        words.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(texts)))
+        for run, times in Counter(normalizer.normalize_str(texts).split()).items():
+            parts = [run] if run.isalnum() else [word for word, _ in splitter.pre_tokenize_str(run)]
+            for word in parts:
+                words[word] += times
     return words
 
 
