@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from flwr.app import ConfigRecord, Context, Error, Message
+from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
+from flwr.app.message.message import remove_content_from_message
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 
@@ -99,7 +100,9 @@ class InProcessGrid(LocalGrid):
             future = Future[Message]()
             future.set_exception(BrokenExecutor())
         elif self._workers:
-            future = self._worker_of(node).submit(_handle_in_worker, message, self._contexts[node])
+            bare = remove_content_from_message(message)
+            worker = self._worker_of(node)
+            future = worker.submit(_handle_in_worker, message.content, bare, self._contexts[node])
         self._waiting[identity] = (message, future)
         return identity
 
@@ -153,5 +156,7 @@ def _come_up(context: Context) -> None:
         open_site(context.node_config)
 
 
-def _handle_in_worker(message: Message, context: Context) -> Message:
+def _handle_in_worker(content: RecordDict, message: Message, context: Context) -> Message:
+    """Messages of a round have one content, the model, which goes to a worker once."""
+    message.content = content
     return handle(None, message, context)

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import traceback
+import weakref
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from contextlib import suppress
@@ -42,6 +43,17 @@ class End:
     """Asks to end a worker, whatever it is at."""
 
     number: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """Asks a worker to call something."""
+
+    function: Callable[..., object]
+    known: bool
+    """Whether the first argument is that of the call before."""
+    first: object
+    others: tuple[object, ...]
 
 
 class WorkerDiedError(BrokenExecutor):
@@ -100,15 +112,24 @@ class Worker:
         self.number = number
         """Of the process, as the system counts."""
         self._connection = connection
+        self._holds: Callable[[], object] = lambda: None
+        """What came first among the arguments of the last call, while somebody else holds it too."""
 
-    def call(self, function: Callable[..., object], *arguments: object) -> object:
-        """What `function` of a module returns, or raises, when the worker calls it.
+    def call(self, function: Callable[..., object], first: object, *others: object) -> object:
+        """What `function` of a module returns, or raises, when the worker calls it with these arguments.
+
+        Args:
+            function: found by its name.
+            first: sent only if it is another object than that of the last call, for it may be large.
+            others: sent each time.
 
         Raises:
             WorkerDiedError: before it answered.
         """
+        known = first is not None and self._holds() is first
         try:
-            self._connection.send((function, arguments))
+            self._connection.send(Call(function, known, None if known else first, others))
+            self._holds = _weakly(first)
             value, error = self._connection.recv()
         except (EOFError, OSError) as closed:
             raise WorkerDiedError(f"worker {self.number} died") from closed
@@ -191,10 +212,12 @@ def _end(number: int) -> None:
 
 
 def _be_worker(connection: Connection) -> NoReturn:
+    held: object = None
     try:
         while True:
-            function, arguments = connection.recv()
-            connection.send(_outcome(function, arguments))
+            call: Call = connection.recv()
+            held = held if call.known else call.first
+            connection.send(_outcome(call.function, held, *call.others))
     except EOFError:
         pass
     except BaseException:
@@ -203,14 +226,19 @@ def _be_worker(connection: Connection) -> NoReturn:
         os._exit(0)
 
 
-def _outcome(
-    function: Callable[..., object], arguments: tuple[object, ...]
-) -> tuple[object, Exception | None]:
+def _outcome(function: Callable[..., object], *arguments: object) -> tuple[object, Exception | None]:
     try:
         return function(*arguments), None
     except Exception as error:
         error.add_note(f"in a worker:\n{traceback.format_exc()}")
         return None, error
+
+
+def _weakly(held: object) -> Callable[[], object]:
+    try:
+        return weakref.ref(held)
+    except TypeError:
+        return lambda: None
 
 
 def _begin(hatch: Hatch) -> None:
