@@ -35,6 +35,9 @@ from common.training.peers import ALONE, Peers
 from common.training.resume import RoundState, read_state, round_key, write_state
 from common.training.towers import hastened
 
+CLOSE = 0.999
+"""Share of the largest allowed norm above which gradients may be scaled: torch divides by a little more."""
+
 
 @dataclass(frozen=True)
 class Stretch:
@@ -191,13 +194,23 @@ def _take_step(
     if not taught:
         return
     plan.peers.add_gradients(model)
-    norm = nn.utils.clip_grad_norm_(model.parameters(), spec.train.gradient_norm)
-    if not bool(torch.isfinite(norm)):
+    if not _clip(model, spec.train.gradient_norm):
         raise _not_finite(_blamed(model, seen, found, plan), step)
     optimizer.step()
     model.after_step()
     for losses_of_batch in found:
         losses.add_all(losses_of_batch)
+
+
+def _clip(model: VLPModel, most: float) -> bool:
+    """Scale the gradients down to a norm of `most` if theirs is larger; whether they are finite."""
+    weights = [weight for weight in model.parameters() if weight.grad is not None]
+    norm = nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+    if not bool(torch.isfinite(norm)):
+        return False
+    if float(norm) > most * CLOSE:
+        nn.utils.clip_grads_with_norm_(weights, most, norm)
+    return True
 
 
 def _drop_patches(
