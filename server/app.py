@@ -17,7 +17,8 @@ from server.cohort import LATECOMER_SECONDS, Roster
 from server.evaluation import Evaluator
 from server.ledgers import LedgerHeads
 from server.rounds import collect, instruct
-from server.run import RunSettings, Stopwatch, conclude, record_round, start_or_resume
+from server.run import Stopwatch, conclude, record_round, start_or_resume
+from server.settings import RunSettings
 
 app = ServerApp()
 

@@ -19,7 +19,7 @@ from common.signed import parse_signed, read_signed, require_not_from_the_future
 from server.cohort import Approvers, Everyone
 from server.home import HubHome
 from server.members import Members
-from server.run import RunSettings
+from server.settings import RunSettings
 
 log = logging.getLogger("fedvlp")
 

@@ -1,4 +1,4 @@
-"""One run at the hub: its settings, its folder, the record of each round, and its conclusion.
+"""One run at the hub: its folder, the record of each round, and its conclusion.
 
 OUT/project/       what the hospitals obey, see `common.project`
 OUT/checkpoints/   the last states, see `server.checkpoint`
@@ -7,20 +7,16 @@ OUT/run.json       the whole run, written last
 OUT/model/         the trained model for `transformers`
 """
 
-import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
-from typing import Literal, cast
 
 import numpy as np
 from flwr.serverapp import Grid
 
-from common.errors import ConfigurationError
 from common.files import whole_folder, write_whole
 from common.model_folder import write_model
 from common.project import Project
@@ -34,68 +30,7 @@ from server.history import History, RoundClock, busy_seconds
 from server.ledgers import LedgerHeads, statement_of
 from server.report.records import RUN_FILE, CohortRound, RoundEvaluation, RoundRecord, RunRecord, Traffic
 from server.rounds import MICROSECONDS, Collected
-
-Engine = Literal["inprocess", "ray", "deployment"]
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """What the operator sets for one run; everything else is in the project."""
-
-    project: Path
-    out: Path
-    evaluation_stores: dict[str, Path]
-    """Site -> a store whose held-out rows the hub may read, as in simulation; may be empty."""
-    resume: bool
-    engine: Engine
-    hub: Path | None = None
-    """Home of the consortium, whose members must have approved the project; None in simulation."""
-
-    @property
-    def kept_project(self) -> Path:
-        """Where the run keeps what the hospitals obey."""
-        return self.out / "project"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Where the hub's state lies."""
-        return self.out / "checkpoints"
-
-    def to_config(self) -> dict[str, str | bool]:
-        """As Flower's run configuration: flat text."""
-        return {
-            "project": str(self.project),
-            "out": str(self.out),
-            "evaluation-stores": os.pathsep.join(
-                f"{name}={path}" for name, path in self.evaluation_stores.items()
-            ),
-            "resume": self.resume,
-            "engine": self.engine,
-            "hub": "" if self.hub is None else str(self.hub),
-        }
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, object]) -> "RunSettings":
-        """The inverse of `to_config`.
-
-        Raises:
-            ConfigurationError: `project` or `out` is not set, or a store is not written NAME=PATH.
-        """
-        for key in ("project", "out"):
-            if not config.get(key):
-                raise ConfigurationError(f"run configuration lacks '{key}': set it with --run-config")
-        listed = [pair for pair in str(config.get("evaluation-stores", "")).split(os.pathsep) if pair]
-        for pair in listed:
-            if "=" not in pair:
-                raise ConfigurationError(f"evaluation-stores: '{pair}' is not NAME=PATH")
-        return cls(
-            project=Path(str(config["project"])),
-            out=Path(str(config["out"])),
-            evaluation_stores={name: Path(path) for name, path in (pair.split("=", 1) for pair in listed)},
-            resume=bool(config.get("resume", False)),
-            engine=cast(Engine, str(config.get("engine", "deployment"))),
-            hub=Path(str(config["hub"])) if config.get("hub") else None,
-        )
+from server.settings import RunSettings, refuse_another_run
 
 
 @dataclass
@@ -145,16 +80,6 @@ def keep_project(settings: RunSettings) -> None:
         return
     with whole_folder(settings.kept_project) as beside:
         shutil.copytree(settings.project, beside, copy_function=shutil.copyfile, dirs_exist_ok=True)
-
-
-def refuse_another_run(settings: RunSettings) -> None:
-    """Leave a folder that holds a run as it is.
-
-    Raises:
-        ConfigurationError: it does.
-    """
-    if settings.checkpoints.exists() or (settings.out / RUN_FILE).exists():
-        raise ConfigurationError(f"{settings.out} holds a run already: add --resume or name another --out")
 
 
 def record_round(

@@ -22,7 +22,7 @@ from common.regular_file import read_regular
 from server.control import Control, RunStatus
 from server.interior import Interior
 from server.patience import Patience
-from server.run import RunSettings, refuse_another_run
+from server.settings import RunSettings, refuse_another_run
 
 log = logging.getLogger("fedvlp")
 

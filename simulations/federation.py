@@ -23,8 +23,7 @@ from common.secagg.keys import identity_of
 from common.spec.privacy import PatientPrivacySpec
 from common.spec.run import Spec
 from common.store import Store
-from server.app import app as server_app
-from server.run import Engine, RunSettings, refuse_another_run
+from server.settings import Engine, RunSettings, refuse_another_run
 from simulations.grid import Faults, InProcessGrid, log_to
 from simulations.local_grid import NodeConfig, hub_context
 
@@ -200,6 +199,8 @@ def _in_process(federation: Federation, settings: RunSettings, local: Local) -> 
         log_to(log),
         InProcessGrid(federation.node_configs(), workers=local.workers, faults=local.faults, log=log) as grid,
     ):
+        with loading():  # while workers open the sites' stores
+            from server.app import app as server_app
         server_app(grid, hub_context(settings.to_config()))
 
 

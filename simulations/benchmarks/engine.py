@@ -18,7 +18,7 @@ import tomli_w
 from common.errors import ConfigurationError
 from common.spec.run import Spec
 from server.report.records import read_run
-from server.run import Engine
+from server.settings import Engine
 from simulations.benchmarks.fresh import run_fresh
 from simulations.benchmarks.small_federation import small_spec, small_stores
 

@@ -16,7 +16,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from common.messages import INPUT, Step
 from common.project import open_project
 from server.app import app as server_app
-from server.run import RunSettings
+from server.settings import RunSettings
 from simulations.benchmarks.fresh import peak_bytes
 from simulations.benchmarks.made_answer import read_arrays
 from simulations.benchmarks.secure_sites import Asked, SecureSites

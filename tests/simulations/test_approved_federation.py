@@ -23,7 +23,7 @@ from common.store import Store
 from server import cohort
 from server.app import app as server_app
 from server.members import Members
-from server.run import RunSettings
+from server.settings import RunSettings
 from simulations.grid import InProcessGrid
 from simulations.local_grid import hub_context
 

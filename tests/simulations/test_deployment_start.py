@@ -22,7 +22,7 @@ from common.store import Store
 from server.flower_app import app_folder, build_app
 from server.members import Members
 from server.report.records import read_rounds
-from server.run import RunSettings
+from server.settings import RunSettings
 from simulations.deployment import LoopbackDeployment, loopback
 
 pytestmark = pytest.mark.slow
