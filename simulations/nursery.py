@@ -34,6 +34,8 @@ MODULES = "client.app", "numpy.random", "torch.profiler._cupti_monitor"
 class Hatch:
     """Asks for a worker, for the connection that comes with it."""
 
+    number: int
+    """By which the worker goes from now on."""
     name: str
     log: Path | None
 
@@ -65,20 +67,24 @@ class Nursery:
 
     def __init__(self, *, forked: bool) -> None:
         self._lock = Lock()
+        self._hatched = 0
         self._control, theirs = Pipe()
-        self._number = self._fork(theirs) if forked else _spawn(theirs)
+        self._process = self._fork(theirs) if forked else _spawn(theirs)
         theirs.close()
         atexit.register(self._control.close)
 
     def hatch(self, name: str, log: Path | None) -> "Worker":
-        """A new worker, which is called `name` in what it logs to `log`, or to stderr when None."""
+        """A new worker, which is called `name` in what it logs to `log`, or to stderr when None.
+
+        It may not be there yet: what it is asked meanwhile waits for it.
+        """
         ours, theirs = Pipe()
         with self._lock:
-            self._control.send(Hatch(name, log))
-            send_handle(self._control, theirs.fileno(), self._number)
-            number: int = self._control.recv()
-        theirs.close()
-        return Worker(self, number, ours)
+            self._hatched += 1
+            self._control.send(Hatch(self._hatched, name, log))
+            send_handle(self._control, theirs.fileno(), self._process)
+            theirs.close()
+            return Worker(self, self._hatched, ours)
 
     def end(self, number: int) -> None:
         """Let the worker of this number be ended soon, whatever it is at."""
@@ -86,15 +92,14 @@ class Nursery:
             self._control.send(End(number))
 
     def _fork(self, theirs: Connection) -> int:
-        _import()
-        number = os.fork()
-        if not number:
+        process = os.fork()
+        if not process:
             self._control.close()
             try:
                 _be_nursery(theirs)
             finally:
                 os._exit(0)
-        return number
+        return process
 
 
 def _spawn(theirs: Connection) -> int:
@@ -110,7 +115,7 @@ class Worker:
     def __init__(self, nursery: Nursery, number: int, connection: Connection) -> None:
         self._nursery = nursery
         self.number = number
-        """Of the process, as the system counts."""
+        """As the nursery counts."""
         self._connection = connection
         self._holds: Callable[[], object] = lambda: None
         """What came first among the arguments of the last call, while somebody else holds it too."""
@@ -179,36 +184,33 @@ def _be_nursery(control: Connection) -> None:
     """Fork when asked, until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the keyboard is for the process that asks, which ends us
     _import()
-    workers: set[int] = set()
+    workers: dict[int, int] = {}
     with suppress(EOFError, OSError):  # it was closed, or whoever asks died
         while True:
             match control.recv():
                 case Hatch() as hatch:
-                    number = _fork(hatch, recv_handle(control), control)
-                    workers.add(number)
-                    control.send(number)
+                    workers[hatch.number] = _fork(hatch, recv_handle(control), control)
                 case End(number):
                     if number in workers:
-                        workers.remove(number)
-                        _end(number)
-    for number in workers:
-        _end(number)
+                        _end(workers.pop(number))
+    for process in workers.values():
+        _end(process)
 
 
 def _fork(hatch: Hatch, descriptor: int, control: Connection) -> int:
-    number = os.fork()
-    if not number:
+    process = os.fork()
+    if not process:
         control.close()
         _begin(hatch)
         _be_worker(Connection(descriptor))
     os.close(descriptor)
-    return number
+    return process
 
 
-def _end(number: int) -> None:
-    """A worker's number stays its own until it is waited for here, even if it died long ago."""
-    os.kill(number, signal.SIGKILL)
-    os.waitpid(number, 0)
+def _end(process: int) -> None:
+    """A process keeps its number until it is waited for here, even if it died long ago."""
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
 
 
 def _be_worker(connection: Connection) -> NoReturn:

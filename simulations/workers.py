@@ -36,11 +36,6 @@ class WorkerPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def process_numbers(self) -> list[int]:
-        """Of the workers, as the system counts."""
-        return [worker.number for worker in self._workers]
-
     def submit(self, function: Callable[[*Arguments], Result], *arguments: *Arguments) -> "Future[Result]":
         """Have `function`, which a module holds, called as soon as a worker is idle.
 
