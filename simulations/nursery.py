@@ -52,10 +52,9 @@ class Call:
     """Asks a worker to call something."""
 
     function: Callable[..., object]
+    arguments: tuple[object, ...]
     known: bool
-    """Whether the first argument is that of the call before."""
-    first: object
-    others: tuple[object, ...]
+    """Whether the first argument, left out here, is that of the call before."""
 
 
 class WorkerDiedError(BrokenExecutor):
@@ -120,20 +119,21 @@ class Worker:
         self._holds: Callable[[], object] = lambda: None
         """What came first among the arguments of the last call, while somebody else holds it too."""
 
-    def call(self, function: Callable[..., object], first: object, *others: object) -> object:
-        """What `function` of a module returns, or raises, when the worker calls it with these arguments.
+    def call(self, function: Callable[..., object], *arguments: object) -> object:
+        """What `function` of a module returns, or raises, when the worker calls it.
 
         Args:
             function: found by its name.
-            first: sent only if it is another object than that of the last call, for it may be large.
-            others: sent each time.
+            arguments: the first, which may be large, is sent only if it is another object than that of the
+                last call.
 
         Raises:
             WorkerDiedError: before it answered.
         """
+        first = arguments[0] if arguments else None
         known = first is not None and self._holds() is first
         try:
-            self._connection.send(Call(function, known, None if known else first, others))
+            self._connection.send(Call(function, arguments[known:], known))
             self._holds = _weakly(first)
             value, error = self._connection.recv()
         except (EOFError, OSError) as closed:
@@ -218,17 +218,20 @@ def _be_worker(connection: Connection) -> NoReturn:
     try:
         while True:
             call: Call = connection.recv()
-            held = held if call.known else call.first
-            connection.send(_outcome(call.function, held, *call.others))
-    except EOFError:
-        pass
+            arguments = (held, *call.arguments) if call.known else call.arguments
+            held = arguments[0] if arguments else None
+            connection.send(_outcome(call.function, arguments))
+    except (EOFError, OSError):
+        pass  # nobody asks any more
     except BaseException:
         traceback.print_exc()  # what was asked or answered cannot be sent
     finally:
         os._exit(0)
 
 
-def _outcome(function: Callable[..., object], *arguments: object) -> tuple[object, Exception | None]:
+def _outcome(
+    function: Callable[..., object], arguments: tuple[object, ...]
+) -> tuple[object, Exception | None]:
     try:
         return function(*arguments), None
     except Exception as error:

@@ -39,7 +39,8 @@ class WorkerPool:
     def submit(self, function: Callable[[*Arguments], Result], *arguments: *Arguments) -> "Future[Result]":
         """Have `function`, which a module holds, called as soon as a worker is idle.
 
-        A first argument that a worker was sent in the call before is not sent again. The future raises what
+        A first argument that a worker was sent in the call before is not sent again: whoever changes it in
+        between hands over another object. The future raises what
         `function` raises, and `WorkerDiedError`; the next call finds a new worker.
         """
         return self._threads.submit(self._call, function, arguments)

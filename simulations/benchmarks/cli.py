@@ -55,7 +55,7 @@ def engine_command(
     sites: Annotated[int, typer.Option(min=2, help="Hospitals, all in every round.")] = 10,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of the federation.")] = 10,
     local_steps: Annotated[int, typer.Option(min=1, help="Optimiser steps of a site in a round.")] = 2,
-    repeats: Annotated[int, typer.Option(min=1, help="Measured runs of each engine.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Measured runs of each engine.")] = 5,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Sites that train at once in-process.  [default: one per core]")
     ] = None,

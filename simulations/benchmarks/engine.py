@@ -92,7 +92,7 @@ def time_engines(
     sites: int,
     rounds: int,
     local_steps: int,
-    repeats: int = 3,
+    repeats: int = 5,
     workers: int | None = None,
     on_stage: Callable[[str], None] = lambda _: None,
 ) -> EngineTimes:

@@ -3,12 +3,16 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import Tensor
 
 from common.errors import ConfigurationError, IntegrityError
@@ -24,6 +28,7 @@ from common.text.tokenizer import (
     SPECIAL_TOKENS,
     UNK,
     ReportTokenizer,
+    _words,
     mask_tokens,
     train_tokenizer,
 )
@@ -71,6 +76,17 @@ def test_a_placeholder_is_one_unknown_word_and_teaches_no_piece(kind: Kind) -> N
     assert TOKENIZER.pieces(f"{kind.token}'s nodule") == ["[UNK]", "'", *TOKENIZER.pieces("s nodule")]
     flooded = [f"{kind.token} {text} {kind.token}{REMOVED}" for text in CORPUS]
     assert train_tokenizer(flooded, vocabulary_size=1024).to_bytes() == TOKENIZER.to_bytes()
+
+
+@given(st.lists(st.text(max_size=40), max_size=6), st.integers(1, 4))
+@settings(max_examples=300)
+def test_words_are_counted_as_the_tokenizer_splits_each_text(texts: list[str], at_once: int) -> None:
+    splitter, normalizer = BertPreTokenizer(), BertNormalizer(lowercase=True)
+    expected = Counter(
+        word for text in texts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))
+    )
+    with patch("common.text.tokenizer.TEXTS_AT_ONCE", at_once):
+        assert _words(texts) == expected
 
 
 def test_the_order_of_the_texts_does_not_matter() -> None:

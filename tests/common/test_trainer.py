@@ -214,19 +214,47 @@ def test_matrices_decay_and_vectors_norms_and_scales_do_not(project: Project) ->
         assert torch.allclose(weight, factor * before[name], atol=1e-7), name
 
 
-def test_the_gradient_is_clipped_to_its_norm(
+@pytest.fixture
+def gradients(
     project: Project, batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[float], list[torch.Tensor]]:
+    """What the optimiser is given in one step under a bound on the norm."""
+
+    def found(bound: float) -> list[torch.Tensor]:
+        given: list[torch.Tensor] = []
+
+        def remember(self: torch.optim.Optimizer) -> None:
+            weights = [weight for group in self.param_groups for weight in group["params"]]
+            given.extend(weight.grad.clone() for weight in weights if weight.grad is not None)
+
+        monkeypatch.setattr(AdamW, "step", remember)
+        steps(project.fresh_model(), batches, 0, 1, spec=tiny_spec(train__gradient_norm=bound))
+        return given
+
+    return found
+
+
+def norm_of(gradients: list[torch.Tensor]) -> float:
+    return torch.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt().item()
+
+
+def test_the_gradient_is_clipped_to_its_norm(gradients: Callable[[float], list[torch.Tensor]]) -> None:
+    assert norm_of(gradients(1e-3)) == pytest.approx(1e-3, rel=1e-2)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.998, 0.9999, 1.0, 1.0001, 2.0])
+def test_clipping_is_torchs_to_the_bit_above_the_bound_at_it_and_below(
+    gradients: Callable[[float], list[torch.Tensor]], share: float
 ) -> None:
-    norms: list[float] = []
-
-    def remember(self: torch.optim.Optimizer) -> None:
-        squares = [weight.grad.square().sum() for g in self.param_groups for weight in g["params"]]
-        norms.append(torch.stack(squares).sum().sqrt().item())
-
-    monkeypatch.setattr(AdamW, "step", remember)
-    spec = tiny_spec(train__gradient_norm=1e-3)
-    steps(project.fresh_model(), batches, 0, 2, spec=spec)
-    assert norms == pytest.approx([1e-3, 1e-3], rel=1e-2)
+    whole = gradients(1e9)
+    bound = share * norm_of(whole)
+    expected = [torch.nn.Parameter(torch.zeros_like(gradient)) for gradient in whole]
+    for weight, gradient in zip(expected, whole, strict=True):
+        weight.grad = gradient.clone()
+    torch.nn.utils.clip_grad_norm_(expected, bound)
+    for weight, gradient in zip(expected, gradients(bound), strict=True):
+        assert weight.grad is not None
+        assert torch.allclose(weight.grad, gradient, rtol=1e-6, atol=0)
 
 
 def test_validation_leaves_the_model_as_it_is_and_repeats(project: Project, batches: Batches) -> None:

@@ -66,6 +66,36 @@ def random_updates(seed: int, sites: int, coordinates: int, profile: Profile = W
     return list(rng.integers(-levels, levels + 1, (sites, coordinates)).astype(np.int16))
 
 
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=8), st.data())
+def test_a_value_per_tensor_spreads_over_its_coordinates(sizes: list[int], data: st.DataObject) -> None:
+    layout = layout_of(*sizes)
+    if not layout.num_coordinates:
+        return
+    start = data.draw(st.integers(0, layout.num_coordinates - 1))
+    part = slice(start, data.draw(st.integers(start + 1, layout.num_coordinates)))
+    values = np.arange(len(sizes), dtype=np.float32)
+    found = layout.spread(values, part)
+    assert_array_equal(np.broadcast_to(found, part.stop - part.start), np.repeat(values, sizes)[part])
+
+
+@given(st.lists(st.integers(1, CHUNK + 2), min_size=1, max_size=4), seeds, PROFILES)
+@settings(max_examples=20)
+def test_tensors_of_any_size_are_quantised_each_to_its_own_bound(
+    sizes: list[int], seed: int, name: ProfileName
+) -> None:
+    """Against the definition, coordinate by coordinate: within a step of it, and without bias."""
+    rng, profile = np.random.default_rng(seed), Profile.named(name, sites=4)
+    layout = layout_of(*sizes)
+    clips = rng.uniform(1e-3, 10, len(sizes)).astype(np.float32)
+    bounds = np.repeat(clips, sizes).astype(np.float64)
+    delta = (rng.uniform(-1.5, 1.5, len(bounds)) * bounds).astype(np.float32)
+    quantised, clipped = quantise(delta, clips, layout, profile, seed=0, site="east", round_number=1)
+    exact = np.clip(delta / bounds, -1, 1) * profile.levels
+    assert np.abs(quantised - exact).max() < 1 + 1e-2
+    assert clipped == np.count_nonzero(np.abs(delta) > np.repeat(clips, sizes))
+    assert abs(np.mean(quantised - exact)) < 4 / math.sqrt(len(bounds))
+
+
 @given(shapes, seeds)
 def test_what_is_flattened_unflattens(shapes: list[tuple[int, ...]], seed: int) -> None:
     rng = np.random.default_rng(seed)

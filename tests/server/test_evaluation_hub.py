@@ -13,6 +13,7 @@ from common.project import Project, create_project, weights_of
 from common.store import Row, Store, write_labels, write_store
 from server.checkpoint import fresh_global_state
 from server.evaluation import Evaluator, _truth
+from server.report.records import FinalScores, RoundEvaluation
 
 EAST, WEST = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
 
@@ -123,6 +124,15 @@ def test_without_stores_nothing_is_scored(project: Project) -> None:
     assert (scores.zero_shot, scores.mean_auroc, scores.retrieval) == ((), None, ())
     glance = evaluator.glance_at(project.fresh_model())
     assert (glance.evaluation.mean_auroc, glance.words()) == (None, "")
+
+
+def test_stores_that_nobody_is_asked_about_are_not_read(tmp_path: Path) -> None:
+    spec = tiny_spec(evaluation={"retrieval": False}, data__anchor_pairs=0)
+    quiet = create_project(tmp_path / "project", spec, sites=list(SITES), bank=None)
+    evaluator = Evaluator(quiet, dict.fromkeys(SITES, tmp_path / "absent"))
+    weights = weights_of(quiet.fresh_model())
+    assert evaluator.judge(weights) == FinalScores()
+    assert evaluator.glance(fresh_global_state(quiet)).evaluation == RoundEvaluation()
 
 
 def test_a_store_without_labels_is_judged_by_retrieval_alone(project: Project, tmp_path: Path) -> None:
