@@ -61,9 +61,15 @@ class Secrets:
             telling = [window.tobytes() for window in windows if len(set(window.tolist())) >= 4]
             assert len(telling) > 20
             yield from telling
-            for number in answer.sums.tolist():
-                if number > 10_000:
-                    yield from (str(number).encode(), number.to_bytes(8, "little"))
+            yield from (number.to_bytes(8, "little") for number in self._numbers_of(answer))
+
+    def numbers(self) -> Iterator[re.Pattern[bytes]]:
+        """The sums in words; among other digits, such as those of a time, theirs stand by chance."""
+        for answer in self.answers:
+            yield from (re.compile(rb"(?<!\d)%d(?!\d)" % number) for number in self._numbers_of(answer))
+
+    def _numbers_of(self, answer: Answer) -> list[int]:
+        return [number for number in answer.sums.tolist() if number > 10_000]
 
 
 @pytest.fixture
@@ -99,6 +105,8 @@ def require_nothing_leaks(kind: str, reply: Message, secrets: Secrets) -> None:
             said += value.data if isinstance(record, ArrayRecord) else _bytes_of(value)
     for piece in secrets.pieces():
         assert piece not in said
+    for number in secrets.numbers():
+        assert not number.search(said)
     if reply.has_error():
         return
     assert frozenset(content) in MAY_SEND[kind]
