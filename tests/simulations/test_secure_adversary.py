@@ -250,4 +250,5 @@ def test_whatever_fails_takes_no_number_of_the_patients_out(
         require_nothing_leaks(kind, reply, secrets)
     log = without_digests((place.home(TARGET).parent / AUDIT / LOG).read_bytes())
     assert all(piece not in log for piece in secrets.pieces())
+    assert not any(number.search(log) for number in secrets.numbers())
     assert Audit(place.home(TARGET).parent / AUDIT).read().lines
