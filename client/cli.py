@@ -3,6 +3,7 @@
 from common.leaving import leave  # before all that registers exit handlers
 
 # isort: split
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -124,9 +125,14 @@ cli.command("quality")(quality_command)
 
 
 def main() -> None:
-    """Run `fedvlp-site`."""
+    """Run `fedvlp-site`, and raise SystemExit."""
+    sys.exit(run_command(cli, "fedvlp-site"))
+
+
+def program() -> None:
+    """Be the process `fedvlp-site`, and end it."""
     leave(run_command(cli, "fedvlp-site"))
 
 
 if __name__ == "__main__":
-    main()
+    program()

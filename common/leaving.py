@@ -16,7 +16,7 @@ _codes: list[int] = []
 
 
 def leave(code: int) -> NoReturn:
-    """Exit with `code`; to be called last, by an entry point."""
+    """Exit with `code`. For the entry point of a program: whoever catches SystemExit leaves with it later."""
     _codes[:] = [code]
     sys.exit(code)
 

@@ -6,6 +6,7 @@ What a command needs is imported when it runs: torch and Flower take seconds, an
 from common.leaving import leave  # before all that registers exit handlers
 
 # isort: split
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -97,9 +98,14 @@ def export(run: RunFolder, out: Annotated[Path, typer.Argument(help="Folder for 
 
 
 def main() -> None:
-    """Run `fedvlp-server`."""
+    """Run `fedvlp-server`, and raise SystemExit."""
+    sys.exit(run_command(cli, "fedvlp-server"))
+
+
+def program() -> None:
+    """Be the process `fedvlp-server`, and end it."""
     leave(run_command(cli, "fedvlp-server"))
 
 
 if __name__ == "__main__":
-    main()
+    program()

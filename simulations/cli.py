@@ -278,5 +278,10 @@ def _tell(out: Path, *, as_json: bool) -> None:
 
 
 def main() -> None:
-    """Entry point of `fedvlp-sim`."""
+    """Run `fedvlp-sim`, and raise SystemExit."""
+    sys.exit(run_command(cli, "fedvlp-sim"))
+
+
+def program() -> None:
+    """Be the process `fedvlp-sim`, and end it."""
     leave(run_command(cli, "fedvlp-sim"))
