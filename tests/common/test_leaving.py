@@ -59,3 +59,19 @@ def test_output_that_nobody_takes_is_told_as_python_tells_it() -> None:
     os.close(writer)
     assert done.returncode == 120
     assert "BrokenPipeError" in done.stderr
+
+
+def test_whoever_runs_a_command_within_its_own_process_keeps_its_own_exit_code() -> None:
+    """As a test does, or a notebook."""
+    program = "\n".join(
+        [
+            "import sys",
+            "from simulations.cli import main",
+            "sys.argv = ['fedvlp-sim', 'run']",
+            "try: main()",
+            "except SystemExit as ended: assert ended.code == 2, ended.code",
+            "sys.exit(7)",
+        ]
+    )
+    done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.DEVNULL, check=False, timeout=60)
+    assert done.returncode == 7
