@@ -1,6 +1,6 @@
 """Ending a command's process at once, where an interpreter would first take itself apart.
 
-That takes 0.3 s where torch is loaded, and nothing that anyone sees comes of it. Threads are waited for, and
+That takes 0.1 s where torch is loaded, and nothing that anyone sees comes of it. Threads are waited for, and
 exit handlers run, as ever; those registered before this module was imported do not, which is why the
 commands import it before everything else.
 """

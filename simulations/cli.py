@@ -1,7 +1,6 @@
 """`fedvlp-sim`: a researcher's federations on one machine.
 
-What a command needs is imported when it runs: torch and transformers take seconds, and every worker process
-imports this module again.
+What a command needs is imported when it runs: torch and transformers take seconds.
 """
 
 from common.leaving import leave  # before all that registers exit handlers

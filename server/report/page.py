@@ -34,8 +34,8 @@ REPORT_FILE = "report.html"
 PACKAGE = "server.report"
 PLOTLY = "package_data/plotly.min.js"
 """Plotly as a browser reads it, in its package; to import the package takes longer than to write a page."""
-LIBRARY = Markup("PLOTLY")
-"""Stands for it in the template, a piece of its own."""
+LIBRARY = Markup("<library>")
+"""Stands for it in the template, a piece of its own; no name or word of a run can, for those are escaped."""
 _NO_LABELS = (
     "No round has a zero-shot AUROC: either the spec asks no zero-shot task, "
     "or no held-out patient is labelled for one."

@@ -243,7 +243,7 @@ def test_the_gradient_is_clipped_to_its_norm(gradients: Callable[[float], list[t
 
 
 @pytest.mark.parametrize("share", [0.5, 0.998, 0.9999, 1.0, 1.0001, 2.0])
-def test_clipping_is_torchs_to_the_bit_above_the_bound_at_it_and_below(
+def test_clipping_is_torchs_above_the_bound_at_it_and_below(
     gradients: Callable[[float], list[torch.Tensor]], share: float
 ) -> None:
     whole = gradients(1e9)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from report_samples import NAMES, comparison_json, rounds_jsonl, run_json, write_run
 
 from common.errors import InputRefusedError
-from server.report.page import write_report
+from server.report.page import LIBRARY, write_report
 from server.report.panels import literal, round_axis, site_line
 
 MOST_BYTES = 6_000_000
@@ -216,6 +216,14 @@ def test_only_the_scripts_of_the_page_may_run_and_none_may_fetch(page: Page) -> 
 def test_plotly_is_there_once(page: Page) -> None:
     assert page.libraries == 1
     assert page.scripts[1] == ASIDE
+
+
+@pytest.mark.parametrize("name", ["PLOTLY", str(LIBRARY)])
+def test_no_name_is_taken_for_the_place_of_plotly(tmp_path: Path, name: str) -> None:
+    write_run(tmp_path, {**run_json(rounds=1), "name": name}, rounds_jsonl(rounds=1))
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    assert page.count(PLOTLY) == 1
+    assert f"<title>{html.escape(name)}" in page
 
 
 def test_the_same_records_give_the_same_page(tmp_path: Path) -> None:
