@@ -32,7 +32,7 @@ from common.project import Project, open_project
 from common.store import Store
 from common.training.losses import LossSums
 from common.training.trainer import TrainingRecord, train, validate
-from common.update import FIXED_POINT, Planes, Vector, digest_weights, pack, pack_sum, quantise, sum_names
+from common.update import FIXED_POINT, Planes, Vector, pack, pack_sum, quantise, sum_names
 
 log = logging.getLogger("fedvlp")
 
@@ -209,7 +209,7 @@ def check_instruction(site: Site, instruction: Instruction) -> None:
     bounds = instruction.clips
     if len(bounds) != len(project.layout.names) or not (np.isfinite(bounds) & (bounds > 0)).all():
         raise IntegrityError("the clip table does not fit the model", outward="clip table does not fit")
-    if digest_weights(project.layout.unflatten(instruction.weights)) != instruction.model:
+    if project.layout.digest(instruction.weights) != instruction.model:
         raise IntegrityError("the model differs from its digest", outward="model differs from its digest")
 
 

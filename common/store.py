@@ -295,7 +295,7 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """
     require_regular(path)
     with pq.ParquetFile(path) as file:
-        return file.read(columns)
+        return file.read(columns, use_threads=False)
 
 
 def read_manifest(folder: Path) -> StoreManifest:

@@ -159,6 +159,16 @@ class Layout:
         ends: list[int] = np.cumsum(self.sizes).tolist()
         return ends
 
+    @cached_property
+    def _parts(self) -> list[slice]:
+        """(L,) where each tensor lies in a flat update."""
+        return [slice(start, end) for start, end in zip([0, *self._ends[:-1]], self._ends, strict=True)]
+
+    @cached_property
+    def _heads(self) -> list[bytes]:
+        """(L,) what stands before each tensor in a digest."""
+        return [_head(name, shape) for name, shape in zip(self.names, self.shapes, strict=True)]
+
     def spread(self, values: Vector, part: slice) -> Vector:
         """(L,) a value per tensor -> that of each coordinate of `part`; (1,) where it is one tensor's."""
         first = bisect_right(self._ends, part.start)
@@ -182,10 +192,15 @@ class Layout:
 
     def split(self, flat: Vector) -> list[tuple[str, Vector]]:
         """Each tensor's name and its (size,) view into `flat`."""
-        starts = [0, *self._ends[:-1]]
-        return [
-            (name, flat[start:end]) for name, start, end in zip(self.names, starts, self._ends, strict=True)
-        ]
+        return [(name, flat[part]) for name, part in zip(self.names, self._parts, strict=True)]
+
+    def digest(self, flat: Vector) -> str:
+        """`digest_weights` of what `unflatten` makes of `flat` (N,)."""
+        digest = hashlib.sha256()
+        for head, part in zip(self._heads, self._parts, strict=True):
+            digest.update(head)
+            digest.update(_bytes(flat[part]))
+        return digest.hexdigest()
 
     def require(self, weights: Mapping[str, Vector]) -> None:
         """Refuse weights with other tensors than these.
@@ -201,9 +216,17 @@ def digest_weights(weights: Mapping[str, Vector]) -> str:
     """SHA-256 over names, shapes and little-endian float32 bytes, hex."""
     digest = hashlib.sha256()
     for name, array in weights.items():
-        digest.update(f"{name}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array, dtype="<f4").data)
+        digest.update(_head(name, array.shape))
+        digest.update(_bytes(array))
     return digest.hexdigest()
+
+
+def _head(name: str, shape: tuple[int, ...]) -> bytes:
+    return f"{name}{shape}".encode()
+
+
+def _bytes(array: Vector) -> memoryview:
+    return np.ascontiguousarray(array, dtype="<f4").data
 
 
 def quantise(

@@ -14,7 +14,7 @@ from common.errors import IntegrityError, PeerError
 from common.messages import TRAIN, Answer, Instruction
 from common.project import Project
 from common.spec.privacy import JointPrivacySpec
-from common.update import digest_weights, instruction_bytes
+from common.update import instruction_bytes
 from server.aggregate import Accumulator, Lanes, RoundSum, mean_losses
 from server.attempts import Attempts
 from server.checkpoint import GlobalState
@@ -51,7 +51,7 @@ def instruct(project: Project, state: GlobalState, ledgers: LedgerHeads) -> Inst
     return Instruction(
         round=state.round + 1,
         project=project.digest,
-        model=digest_weights(project.layout.unflatten(state.weights)),
+        model=project.layout.digest(state.weights),
         weights=state.weights,
         clips=state.clips,
         ledgers=ledgers.heads,

@@ -22,7 +22,6 @@ from common.model_folder import write_model
 from common.project import Project
 from common.spec.privacy import PatientPrivacySpec
 from common.store import Store
-from common.update import digest_weights
 from server.aggregate import mean_losses
 from server.checkpoint import GlobalState, fresh_global_state, last_record, load_last_checkpoint
 from server.evaluation import Evaluator
@@ -170,7 +169,7 @@ def conclude(
         seconds=history.seconds(),
         bytes=history.traffic(),
         overhead_share=history.overhead_share(),
-        weights_sha256=digest_weights(project.layout.unflatten(state.weights)),
+        weights_sha256=project.layout.digest(state.weights),
     )
     write_whole(settings.out / RUN_FILE, record.model_dump_json(indent=2).encode() + b"\n")
     return record

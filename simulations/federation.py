@@ -6,7 +6,7 @@ ray          Flower's own simulation, for many GPUs or machines
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,8 +24,9 @@ from common.spec.privacy import PatientPrivacySpec
 from common.spec.run import Spec
 from common.store import Store
 from server.settings import Engine, RunSettings, refuse_another_run
-from simulations.grid import Faults, InProcessGrid, log_to
+from simulations.grid import Faults, InProcessGrid, log_to, site_workers
 from simulations.local_grid import NodeConfig, hub_context
+from simulations.workers import WorkerPool
 
 DAYS_OF_ROSTER = 365
 """A run that is resumed later than that has to begin anew."""
@@ -170,21 +171,18 @@ def run_federation(
     settings = federation.settings(engine=engine, resume=resume)
     if not resume:
         refuse_another_run(settings)
-    federation.prepare(resume=resume)
-    federation.open_ledgers()
-    run = ENGINES[engine]
-    run(
-        federation,
-        settings,
-        Local(workers or default_workers(federation.spec, len(federation.sites)), faults),
-    )
+    at_once = workers or default_workers(federation.spec, len(federation.sites))
+    with site_workers(at_once if engine == "inprocess" else 1, log=federation.out / LOG) as pools:
+        federation.prepare(resume=resume)  # while the workers come up
+        federation.open_ledgers()
+        ENGINES[engine](federation, settings, Local(pools, faults))
 
 
 @dataclass(frozen=True)
 class Local:
     """What only the in-process engine knows."""
 
-    workers: int
+    workers: Sequence[WorkerPool]
     faults: Faults | None
 
 
@@ -194,11 +192,8 @@ def default_workers(spec: Spec, sites: int) -> int:
 
 
 def _in_process(federation: Federation, settings: RunSettings, local: Local) -> None:
-    log = federation.out / LOG
-    with (
-        log_to(log),
-        InProcessGrid(federation.node_configs(), workers=local.workers, faults=local.faults, log=log) as grid,
-    ):
+    with log_to(federation.out / LOG):
+        grid = InProcessGrid(federation.node_configs(), workers=local.workers, faults=local.faults)
         with loading():  # while workers open the sites' stores
             from server.app import app as server_app
         server_app(grid, hub_context(settings.to_config()))

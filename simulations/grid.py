@@ -6,9 +6,9 @@ not depend on the number of workers, only how long it takes.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Future
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -40,44 +40,35 @@ class Faults:
 
 
 class InProcessGrid(LocalGrid):
-    """A federation of `sites` on this machine; a context manager when it has workers."""
+    """A federation of `sites` on this machine."""
 
     def __init__(
         self,
         sites: Mapping[str, NodeConfig],
         *,
         client_app: ClientApp | None = None,
-        workers: int = 1,
+        workers: Sequence[WorkerPool] = (),
         faults: Faults | None = None,
-        log: Path | None = None,
     ) -> None:
         """Lay out the sites.
 
         Args:
             sites: name -> what the site finds in `context.node_config`.
-            client_app: the app to run; FedVLP's own when None. Another one needs `workers` = 1.
-            workers: processes that train at the same time; 1 trains in this process.
+            client_app: the app to run; FedVLP's own when None. Workers run that one only.
+            workers: pools of one process each, which train at the same time; this process trains when empty.
             faults: injected failures.
-            log: file that workers log to; their stderr when None.
         """
         super().__init__(sorted(sites))
-        assert client_app is None or workers == 1
+        assert client_app is None or not workers
         self._client_app = client_app
         self._faults = faults or Faults()
         self._contexts = {node: node_context(node, sites[name]) for node, name in self.nodes.items()}
         self._waiting: dict[str, tuple[Message, Future[Message] | None]] = {}
         be_the_hub()
-        self.parallel_sites = workers
-        self._workers = [WorkerPool(1, log=log) for _ in range(workers if workers > 1 else 0)]
-        for node, context in self._contexts.items() if self._workers else ():
+        self.parallel_sites = max(1, len(workers))
+        self._workers = workers
+        for node, context in self._contexts.items() if workers else ():
             self._worker_of(node).submit(_come_up, context)
-
-    def __enter__(self) -> "InProcessGrid":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for worker in self._workers:
-            worker.close()
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Wait for the sites that these messages went to, and hand out their replies, each once."""
@@ -118,6 +109,16 @@ class InProcessGrid(LocalGrid):
         except BrokenExecutor:  # the site's process died
             crash = Error(ErrorCode.CLIENT_APP_CRASHED, "ClientApp stopped responding.")
             return Message(crash, reply_to=message)
+
+
+@contextmanager
+def site_workers(count: int, *, log: Path) -> Iterator[list[WorkerPool]]:
+    """What trains `count` sites at once, until the block ends, and logs to `log`; nothing for one at a time.
+
+    A pool for each worker, because a site stays with its worker.
+    """
+    with ExitStack() as pools:
+        yield [pools.enter_context(WorkerPool(1, log=log)) for _ in range(count if count > 1 else 0)]
 
 
 def handle(client_app: ClientApp | None, message: Message, context: Context) -> Message:

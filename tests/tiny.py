@@ -18,7 +18,6 @@ from common.messages import Instruction
 from common.project import Project
 from common.spec.run import Spec, parse_spec
 from common.store import Row, Split, Store, write_labels, write_store
-from common.update import digest_weights
 from server.checkpoint import fresh_global_state
 
 IMAGE_SIZE = 16
@@ -138,7 +137,7 @@ def first_instruction(project: Project) -> Instruction:
     return Instruction(
         round=1,
         project=project.digest,
-        model=digest_weights(project.layout.unflatten(state.weights)),
+        model=project.layout.digest(state.weights),
         weights=state.weights,
         clips=state.clips,
     )

@@ -1,6 +1,7 @@
 """AdamW with a rate per layer, its schedule, and the mean of the weights on the way."""
 
 import math
+from collections.abc import Iterable
 from inspect import unwrap
 
 import torch
@@ -33,10 +34,11 @@ def build_optimizer(model: nn.Module, spec: TrainSpec) -> torch.optim.AdamW:
     With `layer_decay` below 1, a layer's rate falls with its distance from the output (Bao et al. 2022,
     arXiv:2106.08254, appendix H).
     """
-    shares, named = rate_shares(model, spec), list(model.named_parameters())
+    named = dict(model.named_parameters())
+    shares = rate_shares(model, named, spec)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for decay, wanted in ((spec.weight_decay, True), (0.0, False)):
-        for name, weight in named:
+        for name, weight in named.items():
             if (weight.ndim >= 2) is wanted:
                 groups.setdefault((decay, shares[name]), []).append(weight)
     return AdamW(
@@ -50,12 +52,12 @@ def build_optimizer(model: nn.Module, spec: TrainSpec) -> torch.optim.AdamW:
     )
 
 
-def rate_shares(model: nn.Module, spec: TrainSpec) -> dict[str, float]:
-    """Parameter -> its share of the learning rate, above 0 to 1."""
+def rate_shares(model: nn.Module, names: Iterable[str], spec: TrainSpec) -> dict[str, float]:
+    """Parameter of these `names` -> its share of the learning rate, above 0 to 1."""
     if spec.layer_decay == 1:
-        return dict.fromkeys((name for name, _ in model.named_parameters()), 1.0)
+        return dict.fromkeys(names, 1.0)
     heights = Heights(model)
-    return {name: float(spec.layer_decay ** heights.above(name)) for name, _ in model.named_parameters()}
+    return {name: float(spec.layer_decay ** heights.above(name)) for name in names}
 
 
 def learning_rate_at(step: int, total_steps: int, spec: TrainSpec) -> float:

@@ -50,6 +50,16 @@ class Stretch:
 
 
 @dataclass(frozen=True)
+class _Learner:
+    """What is trained, and what trains it."""
+
+    model: VLPModel
+    weights: list[nn.Parameter]
+    """The model's, in its order: finding them takes a walk through all modules."""
+    optimizer: torch.optim.Optimizer
+
+
+@dataclass(frozen=True)
 class TrainingRecord:
     """What happened in some local steps."""
 
@@ -131,6 +141,7 @@ def take_steps(
     ):
         key = round_key(spec, batches.site, stretch.first_step, stretch.steps, model) if state else ""
         optimizer = build_optimizer(model, spec.train)
+        learner = _Learner(model, list(model.parameters()), optimizer)
         means = MeanWeights(model, spec.train.ema_decay) if spec.train.ema_decay else None
         kept = read_state(state, key) if state else None
         losses = LossSums() if kept is None else kept.restore(model, optimizer, means)
@@ -139,7 +150,7 @@ def take_steps(
             step = stretch.first_step + taken
             rate = learning_rate_at(step, stretch.total_steps, spec.train) * ramp_at(taken, spec.train)
             set_learning_rate(optimizer, rate)
-            _take_step(model, optimizer, batches, spec, stretch, step, plan, losses)
+            _take_step(learner, batches, spec, stretch, step, plan, losses)
             if means is not None:
                 means.add(model)
             if state and peers.rank == 0 and _is_due(taken + 1, stretch.steps, spec.train.save_every_steps):
@@ -169,8 +180,7 @@ def validate(model: VLPModel, batches: list[Batch], spec: Spec) -> LossSums:
 
 
 def _take_step(
-    model: VLPModel,
-    optimizer: torch.optim.Optimizer,
+    learner: _Learner,
     batches: Batches,
     spec: Spec,
     stretch: Stretch,
@@ -179,9 +189,9 @@ def _take_step(
     losses: LossSums,
 ) -> None:
     """Forward, backward, clip, step; the losses of the step's batches are added to `losses`."""
-    device = next(model.parameters()).device
+    model, device = learner.model, learner.weights[0].device
     together = spec.train.accumulate_batches
-    optimizer.zero_grad(set_to_none=True)
+    learner.optimizer.zero_grad(set_to_none=True)
     seen: list[tuple[Batch, int]] = []
     found: list[dict[str, Loss]] = []
     for number in range(step * together, (step + 1) * together):
@@ -194,17 +204,16 @@ def _take_step(
     if not taught:
         return
     plan.peers.add_gradients(model)
-    if not _clip(model, spec.train.gradient_norm):
+    if not _clip(learner.weights, spec.train.gradient_norm):
         raise _not_finite(_blamed(model, seen, found, plan), step)
-    optimizer.step()
+    learner.optimizer.step()
     model.after_step()
     for losses_of_batch in found:
         losses.add_all(losses_of_batch)
 
 
-def _clip(model: VLPModel, most: float) -> bool:
+def _clip(weights: list[nn.Parameter], most: float) -> bool:
     """Scale the gradients down to a norm of `most` if theirs is larger; whether they are finite."""
-    weights = [weight for weight in model.parameters() if weight.grad is not None]
     norm = nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
     if not bool(torch.isfinite(norm)):
         return False

@@ -24,7 +24,6 @@ from common.messages import TRAIN, Instruction
 from common.processes.child import Child, stop
 from common.processes.party import environment
 from common.project import Project, create_project
-from common.update import digest_weights
 from server.checkpoint import fresh_global_state
 from server.flower_app import PYPROJECT, app_folder, build_app
 from simulations.benchmarks.small_federation import small_spec, small_stores
@@ -121,7 +120,7 @@ def _instruction(project: Project) -> Message:
     instruction = Instruction(
         round=1,
         project=project.digest,
-        model=digest_weights(project.layout.unflatten(state.weights)),
+        model=project.layout.digest(state.weights),
         weights=state.weights,
         clips=state.clips,
     )

@@ -201,7 +201,7 @@ def test_a_model_that_is_not_finite_is_refused_and_nothing_leaves(
     node: dict[str, str], instruction: Instruction, project: Project
 ) -> None:
     weights = np.full_like(instruction.weights, np.nan)
-    digest = digest_weights(project.layout.unflatten(weights))
+    digest = project.layout.digest(weights)
     said = replace(instruction, weights=weights, model=digest)
     assert "ConfigurationError'>:<'training stopped at step 0: " in refusal(node, said.to_records())
 

@@ -93,7 +93,7 @@ def test_a_round_with_a_mean_ends_in_the_mean_of_its_steps(batches: Batches) -> 
 def test_a_layer_learns_more_slowly_the_further_it_is_from_the_output(name: str, layers_above: int) -> None:
     spec = tiny_spec(model__image__depth=3, model__text__depth=2, train__layer_decay=0.5)
     model = build_model(spec, 512)
-    assert rate_shares(model, spec.train)[name] == 0.5**layers_above
+    assert rate_shares(model, [name], spec.train)[name] == 0.5**layers_above
     optimizer = build_optimizer(model, spec.train)
     set_learning_rate(optimizer, 0.1)
     weight = model.get_parameter(name)

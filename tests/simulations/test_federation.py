@@ -47,7 +47,7 @@ from server.report.records import RoundEvaluation, RunRecord, SiteRound, read_ro
 from server.rounds import collect
 from simulations.cli import main
 from simulations.federation import Federation, run_federation
-from simulations.grid import Faults, InProcessGrid
+from simulations.grid import Faults, InProcessGrid, site_workers
 
 ROUNDS = 3
 Cli = Callable[..., tuple[int, list[str], str]]
@@ -511,15 +511,16 @@ def test_injected_faults_do_not_reach_the_next_federation(place: Place, finished
 
 
 @pytest.mark.slow
-def test_a_worker_that_was_killed_is_replaced(place: Place, project: Project) -> None:
+def test_a_worker_that_was_killed_is_replaced(place: Place, project: Project, tmp_path: Path) -> None:
     nodes = {name: node_config(project, place.stores, name, place.bank) for name in SITES}
 
     def greet(grid: InProcessGrid) -> list[bool]:
         messages = {node.name: Message(RecordDict(), node.node_id, HELLO) for node in grid.get_nodes()}
         return [reply.message is not None for reply in exchange(grid, messages, timeout_seconds=60)]
 
-    with InProcessGrid(nodes, workers=2) as grid:
+    with site_workers(2, log=tmp_path / "run.log") as pools:
+        grid = InProcessGrid(nodes, workers=pools)
         assert greet(grid) == [True, True, True]
-        os.kill(grid._workers[0].submit(os.getpid).result(), signal.SIGKILL)
+        os.kill(pools[0].submit(os.getpid).result(), signal.SIGKILL)
         assert greet(grid)[1]
         assert greet(grid) == [True, True, True]

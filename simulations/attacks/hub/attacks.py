@@ -17,7 +17,7 @@ from common.secagg.masks import MaskKeys, mask_planes
 from common.secagg.messages import Advert
 from common.secagg.shamir import join
 from common.secagg.transcript import advert_statement, commitment_to, pair_masks, stream_keys
-from common.update import Integers, Planes, digest_weights
+from common.update import Integers, Planes
 from simulations.attacks.hub.adversary import (
     EVERYONE,
     OTHERS,
@@ -182,7 +182,7 @@ def replay(hub: Adversary) -> Guess:
 def model_inconsistency(hub: Adversary) -> Guess:
     """Sends the others a model without updates, so that the sum is the victim's (Pasquini et al. 2022)."""
     dead = hub.instruction.weights * np.float32(0)
-    digest = digest_weights(hub.project.layout.unflatten(dead))
+    digest = hub.project.layout.digest(dead)
     other = replace(hub.instruction, weights=dead, model=digest)
     hub.begin(dict.fromkeys(OTHERS, other))
     hub.share(VICTIM, hub.adverts)
