@@ -1,8 +1,5 @@
 """`fedvlp-site`: what a hospital runs. Everything these commands read and write stays in the hospital."""
 
-from common.leaving import leave  # before all that registers exit handlers
-
-# isort: split
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -127,12 +124,3 @@ cli.command("quality")(quality_command)
 def main() -> None:
     """Run `fedvlp-site`, and raise SystemExit."""
     sys.exit(run_command(cli, "fedvlp-site"))
-
-
-def program() -> None:
-    """Be the process `fedvlp-site`, and end it."""
-    leave(run_command(cli, "fedvlp-site"))
-
-
-if __name__ == "__main__":
-    program()

@@ -170,6 +170,7 @@ def _open_site(
     )
     held_out = read_corpus(store, "validation", project.tokenizer, preparation=preparation, reading=reading)
     batches = Batches(spec, project.tokenizer, private, anchors, name)
+    _ = project.working_model  # made here, not in the first round
     return Site(
         name=name,
         project=project,

@@ -89,6 +89,7 @@ class Project:
         adapt(model, self.spec)
         if _teacher(self.spec) is not None:
             model.learn_from(self.teacher)
+        vars(self).setdefault("layout", layout_of(model))  # whoever has a model needs no other one for that
         return model
 
     @cached_property
@@ -150,7 +151,7 @@ class Project:
     @cached_property
     def layout(self) -> Layout:
         """Tensors of the model, in order."""
-        return Layout.of(weights_of(self.fresh_model()))
+        return layout_of(self.fresh_model())
 
     @cached_property
     def roster(self) -> Roster:
@@ -320,6 +321,12 @@ def open_project(folder: Path) -> Project:
         tokenizer=ReportTokenizer.load(folder / TOKENIZER),
         digest=_sha256(manifest_bytes),
     )
+
+
+def layout_of(model: VLPModel) -> Layout:
+    """Names and shapes of what `weights_of` gives, in that order."""
+    exchanged = model.exchanged()
+    return Layout(tuple(exchanged), tuple(tuple(tensor.shape) for tensor in exchanged.values()))
 
 
 def weights_of(model: VLPModel) -> Weights:

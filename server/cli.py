@@ -3,9 +3,6 @@
 What a command needs is imported when it runs: torch and Flower take seconds, and most need neither.
 """
 
-from common.leaving import leave  # before all that registers exit handlers
-
-# isort: split
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -100,12 +97,3 @@ def export(run: RunFolder, out: Annotated[Path, typer.Argument(help="Folder for 
 def main() -> None:
     """Run `fedvlp-server`, and raise SystemExit."""
     sys.exit(run_command(cli, "fedvlp-server"))
-
-
-def program() -> None:
-    """Be the process `fedvlp-server`, and end it."""
-    leave(run_command(cli, "fedvlp-server"))
-
-
-if __name__ == "__main__":
-    program()

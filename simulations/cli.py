@@ -3,9 +3,6 @@
 What a command needs is imported when it runs: torch and transformers take seconds.
 """
 
-from common.leaving import leave  # before all that registers exit handlers
-
-# isort: split
 import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # worker processes whose threads spin take 3 times as long
@@ -279,8 +276,3 @@ def _tell(out: Path, *, as_json: bool) -> None:
 def main() -> None:
     """Run `fedvlp-sim`, and raise SystemExit."""
     sys.exit(run_command(cli, "fedvlp-sim"))
-
-
-def program() -> None:
-    """Be the process `fedvlp-sim`, and end it."""
-    leave(run_command(cli, "fedvlp-sim"))

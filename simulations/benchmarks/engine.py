@@ -22,7 +22,7 @@ from server.settings import Engine
 from simulations.benchmarks.fresh import run_fresh
 from simulations.benchmarks.small_federation import small_spec, small_stores
 
-COMMAND = "from simulations.cli import program; program()"
+COMMAND = "from simulations.__main__ import program; program()"
 ENGINES: tuple[Engine, ...] = ("inprocess", "ray")
 
 

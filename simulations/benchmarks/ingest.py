@@ -19,7 +19,7 @@ from simulations.benchmarks.fresh import run_fresh, run_watched
 from simulations.benchmarks.radiographs import SYNTAXES, writable, write_radiographs
 
 SPEED_PROGRAM = "from simulations.benchmarks.ingest_process import main; main()"
-SITE_PROGRAM = "from client.cli import program; program()"
+SITE_PROGRAM = "from client.__main__ import program; program()"
 SMALL_SIDE = 32
 """Of the files of the memory measurement: they are to be many, not large."""
 SMALL_IMAGE = 32

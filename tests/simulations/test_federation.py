@@ -279,7 +279,7 @@ def test_a_disk_that_fills_up_in_round_2_keeps_round_1_and_the_run_goes_on_from_
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_resumes_to_the_same_bits(place: Place, finished: Path) -> None:
-    command = [sys.executable, "-c", "from simulations.cli import program; program()", *place.arguments()]
+    command = [sys.executable, "-m", "simulations", *place.arguments()]
     rounds = place.out / "out" / "rounds.jsonl"
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
