@@ -76,7 +76,7 @@ def test_a_misspelt_command_is_corrected_once(words: tuple[str, ...]) -> None:
     assert said.count(f"Did you mean '{last}'?") == 1
 
 
-@pytest.mark.parametrize("module", ["client.cli", "server.cli", "simulations.cli"])
+@pytest.mark.parametrize("module", ["client.__main__", "server.__main__", "simulations.__main__"])
 def test_help_waits_for_neither_torch_nor_flower(module: str) -> None:
     looked = f"import sys, {module}; print(*{{'torch', 'flwr'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", looked], capture_output=True, text=True, check=False)

@@ -173,9 +173,7 @@ def lay_out(reports: Sequence[tuple[Pieces, ...]], *, max_tokens: int) -> tuple[
     """
     joined = [[piece for sentence in report for piece in sentence][: max_tokens - 2] for report in reports]
     longest = max(len(report) for report in joined) + 2
-    tokens = torch.full((len(joined), longest), PAD, dtype=torch.int64)
-    for row, report in enumerate(joined):
-        tokens[row, : len(report) + 2] = torch.tensor([CLS, *report, SEP])
+    tokens = torch.tensor([[CLS, *report, SEP] + [PAD] * (longest - 2 - len(report)) for report in joined])
     return tokens, tokens != PAD
 
 

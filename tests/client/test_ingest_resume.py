@@ -170,7 +170,7 @@ def test_wherever_an_update_ends_the_store_is_the_old_one_or_becomes_the_new_one
 def test_a_killed_command_goes_on_where_it_was(tmp_path: Path) -> None:
     """Real processes, workers and all: each attempt is killed once it has kept something more."""
     dicom, reports = hospital(tmp_path, patients=150)
-    command = [sys.executable, "-m", "client.cli", "ingest", "--dicom", dicom, "--reports", reports]
+    command = [sys.executable, "-m", "client", "ingest", "--dicom", dicom, "--reports", reports]
     command += [
         "--name",
         "lakeside",

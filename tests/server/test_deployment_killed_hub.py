@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.slow, needs_nginx]
 
 HUB, ACCOUNT = "hub.invalid", "north:p@ss"
 SITES, ROUNDS = ("east", "north"), 3
-COMMAND = (sys.executable, "-P", "-m", "client.cli")
+COMMAND = (sys.executable, "-P", "-m", "client")
 
 
 @contextmanager

@@ -98,7 +98,7 @@ class Yard:
 
 def site_command(door: Door, name: str, home: Path, store: Store, **more: str) -> Child:
     words = ("start", "--home", str(home), "--store", str(store.folder))
-    command = [sys.executable, "-P", "-m", "client.cli", *words]
+    command = [sys.executable, "-P", "-m", "client", *words]
     return Child(name, command, environment=os.environ | more, log=door.folder / f"{name}.log")
 
 

@@ -39,7 +39,7 @@ def wait_for(happened: Callable[[], bool], *, seconds: float) -> bool:
 
 
 def site_command(log: Path, *words: str | Path) -> Child:
-    command = [sys.executable, "-P", "-m", "client.cli", *map(str, words)]
+    command = [sys.executable, "-P", "-m", "client", *map(str, words)]
     return Child("fedvlp-site", command, environment=os.environ, log=log)
 
 
