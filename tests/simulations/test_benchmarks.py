@@ -179,9 +179,11 @@ def test_more_sites_than_a_federation_holds_are_refused() -> None:
 
 
 def test_tables_say_which_goals_are_missed() -> None:
-    ours, slower = (EngineRun(seconds, 4.0, 5.0, 1000, "ab") for seconds in (10.0, 11.0))
-    times = EngineTimes(10, 10, 2, [slower, ours], [EngineRun(60.0, 9.0, 50.0, 1000, "cd")])
-    assert str(engine_table(times).caption) == ("✓ Ray / in-process = 6.0 (goal 5)\n✗ weights are different")
+    ours = [EngineRun(seconds, 4.0, 5.0, 1000, "ab") for seconds in (20.0, 10.0, 10.0)]
+    ray = [EngineRun(seconds, 4.0, 5.0, 1000, "cd") for seconds in (102.0, 56.0, 48.0)]
+    assert str(engine_table(EngineTimes(10, 10, 2, ours, ray)).caption) == (
+        "✓ Ray / in-process = 5.10 (goal 5)\npairs 4.80 to 5.60, quickest 4.80\n✗ weights are different"
+    )
     memory = HubMemory(1000, 2, (HubPeak(4, 0, 8000, 1.0), HubPeak(16, 0, 12000, 1.0)))
     assert str(hub_table(memory).caption) == (
         "✗ most / fewest sites = 1.500 (goal 1.10)\n✗ peak = base + 3.00 float32 models (goal 2.5)"
@@ -196,8 +198,10 @@ def test_both_engines_run_to_the_end_and_end_in_the_same_bits() -> None:
     said = json.loads(done.stdout)
     assert said["weights_equal"] is True
     assert (said["sites"], said["rounds"], said["local_steps"]) == (2, 2, 1)
-    ratio = said["seconds_ray"] / said["seconds_inprocess"]
-    assert said["ratio_ray_over_inprocess"] == pytest.approx(ratio)
+    assert said["ratio_of_quickest"] == pytest.approx(said["seconds_ray"] / said["seconds_inprocess"])
+    pairs = zip(said["ray"], said["inprocess"], strict=True)
+    ratios = [ray["seconds"] / ours["seconds"] for ray, ours in pairs]
+    assert said["ratio_ray_over_inprocess"] == pytest.approx(sum(ratios) / 2)
     for engine in ("inprocess", "ray"):
         assert len(said[engine]) == 2
         assert said[f"seconds_{engine}"] == min(run["seconds"] for run in said[engine])
