@@ -120,7 +120,13 @@ def stop(home: Home = HOME) -> None:
 
 def proxy(
     out: Annotated[Path, typer.Option(help="Folder for nginx.conf and the certificates that it names.")],
-    listen: Annotated[str, typer.Option(metavar="[ADDRESS:]PORT", help="Where hospitals connect.")] = "443",
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS:]PORT",
+            help="Where hospitals connect.  [default: the port that their kits name]",
+        ),
+    ] = None,
     port: Port = PORT,
     client_certificates: Annotated[
         bool,
@@ -138,7 +144,7 @@ def proxy(
 
     place = HubHome(home.expanduser())
     terms = ProxyTerms(
-        listen=listen,
+        listen=place.consortium().hub.rpartition(":")[2] if listen is None else listen,
         hub_port=port,
         client_certificates=client_certificates,
         access_log=access_log,

@@ -176,11 +176,21 @@ def test_the_proxy_gets_what_it_needs_and_no_key_of_the_operator(
     assert (tmp_path / "door" / "inside.pem").read_bytes() == before  # a proxy that runs trusts the hub still
 
 
+def test_the_proxy_listens_at_the_port_that_kits_name_unless_told(say: Say, tmp_path: Path) -> None:
+    hub, out = tmp_path / "hub", tmp_path / "door"
+    words = ["--home", hub, "--hub", "hub.example.org:9443", "--without-password"]
+    assert say("fedvlp-server", "init", "study-group", *words)[0] == 0
+    for options, port in (([], 9443), (["--listen", "8443"], 8443)):
+        assert say("fedvlp-server", "proxy", "--home", hub, "--out", out, *options)[0] == 0
+        assert f"listen {port} ssl;" in (out / "nginx.conf").read_text()
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
         ("--listen", "hub:443"),
         ("--listen", "0"),
+        ("--listen", ""),
         ("--listen", "443 ssl; include /etc/passwd"),
         ("--access-log", "off; return 200"),
         ("--scratch", "/tmp/a b"),
