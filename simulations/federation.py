@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import cycle
 from pathlib import Path
 
 from client.home import Home
@@ -45,12 +44,8 @@ class Federation:
     bank: Path | None
     out: Path
 
-    def prepare(self, *, resume: bool, workers: Sequence[WorkerPool] = ()) -> Project:
+    def prepare(self, *, resume: bool) -> Project:
         """Open every store before anything trains, and make the project, or find it again when resuming.
-
-        Args:
-            resume: go on with the project that is there.
-            workers: look through the sites' stores while the project is made; this process does when empty.
 
         Raises:
             InputRefusedError: a store is missing, holds images prepared otherwise or no training rows, or
@@ -58,19 +53,15 @@ class Federation:
             IntegrityError: a store was changed since ingest, or the project to resume is another one.
             ConfigurationError: names, bank or quorum do not fit the spec.
         """
-        looked_at = [
-            pool.submit(_require_fit, self.spec, name, folder)
-            for pool, (name, folder) in zip(cycle(workers), self.sites.items(), strict=False)
-        ]
-        if not workers:
-            for name, folder in self.sites.items():
-                _require_fit(self.spec, name, folder)
-        project = self._project(resume=resume)
-        for store in looked_at:
-            store.result()
-        return project
-
-    def _project(self, *, resume: bool) -> Project:
+        for name, folder in self.sites.items():
+            store = Store(folder)
+            store.verify()
+            require_preparation(store, self.spec.preparation)
+            if not len(store.rows("train")):
+                raise InputRefusedError(
+                    f"store {store.name} of site {name} has no training rows: ingest more studies"
+                )
+            require_quality(store, self.spec.data.quality)
         bank = None if self.bank is None else Store(self.bank)
         if bank is not None:
             bank.verify()
@@ -157,18 +148,6 @@ class Federation:
         return project
 
 
-def _require_fit(spec: Spec, site: str, folder: Path) -> None:
-    """Refuse a site's store that the run cannot train on."""
-    store = Store(folder)
-    store.verify()
-    require_preparation(store, spec.preparation)
-    if not len(store.rows("train")):
-        raise InputRefusedError(
-            f"store {store.name} of site {site} has no training rows: ingest more studies"
-        )
-    require_quality(store, spec.data.quality)
-
-
 def run_federation(
     federation: Federation,
     *,
@@ -194,7 +173,7 @@ def run_federation(
         refuse_another_run(settings)
     at_once = workers or default_workers(federation.spec, len(federation.sites))
     with site_workers(at_once if engine == "inprocess" else 1, log=federation.out / LOG) as pools:
-        federation.prepare(resume=resume, workers=pools)
+        federation.prepare(resume=resume)  # while the workers come up
         federation.open_ledgers()
         ENGINES[engine](federation, settings, Local(pools, faults))
 

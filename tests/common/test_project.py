@@ -11,7 +11,7 @@ from tiny import SITES, tiny_spec, tiny_store
 from common.errors import ConfigurationError, IntegrityError
 from common.project import MANIFEST, SPEC, TOKENIZER, Project, create_project, open_project, weights_of
 from common.store import IMAGES, Store
-from common.update import digest_weights
+from common.update import Layout, digest_weights
 
 CREATE = """
 import sys
@@ -172,6 +172,18 @@ def test_every_run_starts_from_the_same_weights_which_do_not_share_memory(projec
         for weight in model.parameters():
             weight.zero_()
     assert digest_weights(weights) != digest_weights(weights_of(model))
+
+
+def test_whoever_has_a_model_builds_no_other_one_to_know_its_layout(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pretrained tower takes seconds to load."""
+    opened = open_project(project.folder)
+    weights = weights_of(opened.fresh_model())
+    monkeypatch.delattr("common.project.build_model")
+    assert opened.layout == Layout.of(weights)
+    with pytest.raises(NameError):
+        _ = open_project(project.folder).layout
 
 
 def test_the_manifest_says_all_that_is_approved(project: Project) -> None:

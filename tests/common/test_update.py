@@ -108,7 +108,7 @@ def test_what_is_flattened_unflattens(shapes: list[tuple[int, ...]], seed: int) 
     for name, array in weights.items():
         assert again[name].shape == array.shape
         assert_array_equal(again[name], array)
-    assert digest_weights(again) == digest_weights(weights)
+    assert layout.digest(flat) == digest_weights(again) == digest_weights(weights)
 
 
 def test_weights_of_another_model_are_refused() -> None:

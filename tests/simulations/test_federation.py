@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import tomli_w
 from flwr.app import Context, Message, RecordDict
@@ -30,7 +31,7 @@ from tiny import (
 
 from client.app import train as train_as_approved
 from client.round import open_site, train_locally
-from common.errors import PeerError
+from common.errors import InputRefusedError, PeerError
 from common.files import sha256_of
 from common.messages import HELLO, Answer
 from common.project import Project, open_project, weights_of
@@ -395,6 +396,26 @@ def test_a_store_of_another_image_size_is_refused_before_anything_is_written(pla
     assert code == 3
     assert "24x24 images, but model.image_size is 16; ingest again with --image-size 16" in line
     assert not (place.out / "out").exists()
+
+
+@pytest.mark.slow
+def test_workers_that_came_up_for_a_run_that_is_refused_write_nothing_and_end(place: Place) -> None:
+    small = tiny_store(place.out / "north-24", size=24)
+    mixed = replace(place, stores=place.stores | {"north": small})
+    before = grandchildren()
+    with pytest.raises(InputRefusedError, match="24x24 images"):
+        mixed.run(workers=2)
+    assert not (place.out / "out").exists()
+    deadline = time.monotonic() + 20
+    while grandchildren() - before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not grandchildren() - before
+
+
+def grandchildren() -> set[psutil.Process]:
+    """Workers are the nursery's."""
+    here = psutil.Process()
+    return {*here.children(recursive=True)} - {*here.children()}
 
 
 @pytest.mark.parametrize("name", ["north", "bank"])
