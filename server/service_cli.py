@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,9 @@ from server.provision_cli import HOME, Home
 
 PORT = 8000
 Port = Annotated[int, typer.Option(min=1, max=65535, help="The hub's port on the loopback.")]
+
+FLOWERS_OWN = re.compile(r"INFO :|Successfully installed ")
+"""How lines begin that tell an operator nothing; Flower's warnings and errors begin otherwise."""
 
 
 def start(port: Port = PORT, home: Home = HOME) -> None:
@@ -62,11 +66,17 @@ def run(
             control,
             one.run,
             log=runs.log_of(one.out),
-            hear=typer.echo,
+            hear=pass_on,
             timeout_seconds=math.inf,
             alive=lambda: None,
         )
     typer.echo(f"run of {bundle} has ended; `fedvlp-server report {out}` writes its page")
+
+
+def pass_on(line: str) -> None:
+    """Print what the app says, without what Flower says of itself; both are in the run's log."""
+    if not FLOWERS_OWN.match(line):
+        typer.echo(line)
 
 
 def status(

@@ -26,6 +26,7 @@ from server.control import Control, RunStatus
 from server.interior import Interior, RunningHub
 from server.members import Members
 from server.patience import LAST_SECONDS, Patience
+from server.service_cli import pass_on
 from server.superlink import OperatorOnly, Receive, Scope, Send, authorization
 from server.unfinished import Unfinished, UnfinishedRuns
 
@@ -215,6 +216,23 @@ def test_nginx_takes_the_settings(say: Say, chest: Consortium, tmp_path: Path, f
     assert say("fedvlp-server", "proxy", "--home", chest.hub.folder, "--out", out, *options)[0] == 0
     checked = subprocess.run(["nginx", "-t", "-c", str(out / "nginx.conf")], capture_output=True, text=True)
     assert (checked.returncode, "warn" in checked.stderr) == (0, False), checked.stderr
+
+
+def test_who_watches_a_run_reads_what_the_app_says_and_what_goes_wrong(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The lines of a real run, with one more."""
+    for line in (
+        "INFO :      Start `flwr-serverapp` process",
+        "Successfully installed fedvlp to apps/fedvlp.fedvlp.0.1.0.a8c36cc3.",
+        "demo: rounds: 15/15",
+        "ERROR :     ServerApp thread raised an exception: no space left on device",
+        "INFO :      ",
+    ):
+        pass_on(line)
+    assert capsys.readouterr().out == (
+        "demo: rounds: 15/15\nERROR :     ServerApp thread raised an exception: no space left on device\n"
+    )
 
 
 def test_commands_say_that_no_hub_runs(say: Say, chest: Consortium, tmp_path: Path) -> None:
