@@ -41,7 +41,7 @@ from common.privacy.sampling import sample_patients
 from common.privacy.step import Covered, private_gradient, sum_units
 from common.privacy.training import take_private_step, unit_losses
 from common.privacy.units import Population
-from common.project import Project, create_project
+from common.project import Project, create_project, open_project
 from common.spec import privacy as privacy_spec
 from common.store import Store
 from common.training.optimizer import build_optimizer
@@ -94,7 +94,7 @@ def payload_alarms(hospital: Hospital) -> bool:
 
 def coverage_alarms(hospital: Hospital) -> bool:
     """Does a tensor leave that no private step covers?"""
-    model = hospital.project.fresh_model()
+    model = open_project(hospital.project.folder).fresh_model()  # a project remembers its model's layout
     covered = {id(weight) for weight in Covered(model).parameters}
     parameters = dict(model.named_parameters())
     leaving = model.exchanged()
