@@ -49,6 +49,7 @@ from server.rounds import collect
 from simulations.cli import main
 from simulations.federation import Federation, run_federation
 from simulations.grid import Faults, InProcessGrid, site_workers
+from simulations.workers import WorkerPool
 
 ROUNDS = 3
 Cli = Callable[..., tuple[int, list[str], str]]
@@ -402,14 +403,22 @@ def test_a_store_of_another_image_size_is_refused_before_anything_is_written(pla
 def test_workers_that_came_up_for_a_run_that_is_refused_write_nothing_and_end(place: Place) -> None:
     small = tiny_store(place.out / "north-24", size=24)
     mixed = replace(place, stores=place.stores | {"north": small})
+    take_a_turn()
     before = grandchildren()
     with pytest.raises(InputRefusedError, match="24x24 images"):
         mixed.run(workers=2)
     assert not (place.out / "out").exists()
+    take_a_turn()  # after it, the nursery has forked what it was asked for before
     deadline = time.monotonic() + 20
     while grandchildren() - before and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not grandchildren() - before
+
+
+def take_a_turn() -> None:
+    """Have a worker of one's own for a moment."""
+    with WorkerPool(1) as pool:
+        assert pool.submit(os.getpid).result() != os.getpid()
 
 
 def grandchildren() -> set[psutil.Process]:
